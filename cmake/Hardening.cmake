@@ -1,0 +1,12 @@
+# Warnings for our code; hardening for what we ship. Sanitizer builds leave _FORTIFY_SOURCE out: it hides reports.
+set(SLUICE_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor)
+if(SLUICE_WERROR)
+  list(APPEND SLUICE_WARNINGS -Werror)
+endif()
+add_compile_options(-fstack-protector-strong -fstack-clash-protection -fcf-protection -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+add_compile_definitions(_GLIBCXX_ASSERTIONS)
+if(NOT SLUICE_SANITIZE AND CMAKE_BUILD_TYPE STREQUAL "Release")
+  set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3")
+  set(CMAKE_C_FLAGS_RELEASE "-O2 -DNDEBUG -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3")
+endif()
+add_link_options(-fuse-ld=lld-19 -pie -Wl,-z,relro,-z,now -Wl,--as-needed)
