@@ -1,0 +1,179 @@
+#pragma once
+
+#include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "base/ip.h"
+#include "base/result.h"
+#include "net/cancel.h"
+#include "net/ready.h"
+
+namespace net {
+
+class Worker;
+class Stream;
+class CloseWatch;
+
+using Slice = std::span<const std::byte>;
+inline Slice bytes_of(std::string_view text) noexcept { return std::as_bytes(std::span(text.data(), text.size())); }
+inline std::string_view text_of(Slice bytes) noexcept { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+// Bytes that belong to somebody else (the worker's scratch, a slab): good until this coroutine suspends or anybody reads
+// again. Move-only; never a variable that lives across co_await except as the operation's own argument. Debug and sanitizer
+// builds keep the owner's generation and abort on late use; the scratch itself is poisoned at the end of every turn.
+class Borrowed {
+ public:
+  Borrowed() = default;
+  Borrowed(Slice bytes, const uint32_t& generation) noexcept : bytes_(bytes), owner_(&generation), generation_(generation) {}
+  // For bytes that outlive every suspension (literals, the message's own arena).
+  static Borrowed of_static(std::string_view text) noexcept {
+    Borrowed borrowed;
+    borrowed.bytes_ = bytes_of(text);
+    return borrowed;
+  }
+  Borrowed(Borrowed&& other) noexcept { swap(other); }
+  Borrowed& operator=(Borrowed&& other) noexcept {
+    Borrowed gone(std::move(other));
+    swap(gone);
+    return *this;
+  }
+  Slice bytes() const noexcept {
+    check();
+    return bytes_;
+  }
+  bool empty() const noexcept { return bytes_.empty(); }
+  size_t size() const noexcept { return bytes_.size(); }
+  Borrowed first(size_t n) noexcept;   // splits off the front; n <= size()
+
+ private:
+  void swap(Borrowed& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    std::swap(owner_, other.owner_);
+    std::swap(generation_, other.generation_);
+  }
+  void check() const noexcept;         // aborts on late use when built with checks
+  Slice bytes_{};
+  const uint32_t* owner_ = nullptr;
+  uint32_t generation_ = 0;
+};
+
+// An awaiter in the caller's frame. `co_await stream.read()` yields the next bytes, empty at the end of the stream. State
+// machines set `waiter` and call start() instead: true means `result` is there already and the waiter will not be called.
+struct [[nodiscard]] ReadOp : Op {
+  Stream* stream = nullptr;
+  Waiter waiter;
+  Result<Borrowed> result{};
+  explicit ReadOp(Stream* s) noexcept : stream(s) {}
+  ReadOp(ReadOp&& other) noexcept : Op(other), stream(other.stream) {}   // before start() only
+  ~ReadOp();                                                             // detaches from the stream when it waits
+  bool attached = false;
+  bool start();
+  bool await_ready() { return start(); }
+  void await_suspend(std::coroutine_handle<> h) noexcept { waiter = h; }
+  Result<Borrowed> await_resume() { return std::move(result); }
+};
+
+// Writes head and piece with one system call and ends when the kernel has taken everything: what it refuses is moved into a
+// slab first, so neither `head` nor `piece` is looked at again once the operation suspends.
+struct [[nodiscard]] WriteOp : Op {
+  Stream* stream = nullptr;
+  Slice head;
+  Borrowed piece;
+  Waiter waiter;
+  Result<> result{};
+  WriteOp(Stream* s, Slice h, Borrowed p) noexcept : stream(s), head(h), piece(std::move(p)) {}
+  WriteOp(WriteOp&& other) noexcept : Op(other), stream(other.stream), head(other.head), piece(std::move(other.piece)) {}
+  ~WriteOp();
+  bool attached = false;
+  bool start();
+  bool await_ready() { return start(); }
+  void await_suspend(std::coroutine_handle<> h) noexcept { waiter = h; }
+  Result<> await_resume() { return result; }
+};
+
+struct TlsFacts {
+  std::string_view sni, alpn, peer_spiffe_id;
+  bool resumed = false;
+};
+
+// A byte stream: a socket, TLS over a socket, memory. At most one read and one write in flight. Belongs to one worker and may
+// be destroyed at any time no operation of it is being awaited. Cancelling it makes both waiting operations return the
+// reason, and every later one too.
+class Stream : public Cancellable {
+ public:
+  virtual ~Stream() = default;
+
+  // Errors: kReset (ECONNRESET and the like), the cancel reason. The end of the stream is an empty result, again and again.
+  ReadOp read() noexcept { return ReadOp(this); }
+  WriteOp write(Borrowed piece) noexcept { return WriteOp(this, {}, std::move(piece)); }
+  WriteOp write(Slice head, Borrowed piece) noexcept { return WriteOp(this, head, std::move(piece)); }   // one sendmsg
+
+  // Puts bytes that were read too far in front of what is still to come; they are copied. May be called several times; the
+  // last call's bytes come first. Never while a read waits.
+  virtual void unread(Slice bytes) = 0;
+  // Bytes are there that no read has taken yet (unread or in the kernel), or the stream has ended. Costs a system call at most.
+  virtual bool readable() noexcept = 0;
+  // See CloseWatch. At most one watch at a time; a watch and a waiting read exclude each other.
+  CloseWatch closed(Cancellable& target, Error why, std::chrono::milliseconds after_fin) noexcept;
+
+  virtual void shutdown_write() noexcept = 0;   // FIN after everything written; reading goes on
+  virtual void reset() noexcept = 0;            // the peer sees RST; reads and writes fail from now on
+  virtual base::SocketAddress local() const noexcept = 0;
+  virtual base::SocketAddress peer() const noexcept = 0;
+  // Where this connection was going before iptables turned it to us; memory streams say what the test set.
+  virtual Result<base::OriginalDst> original_dst() const noexcept = 0;
+  virtual int raw_fd() const noexcept { return -1; }           // plaintext sockets only: splice
+  virtual const TlsFacts* tls() const noexcept { return nullptr; }
+  Worker& worker() const noexcept { return worker_; }
+
+ protected:
+  explicit Stream(Worker& worker) noexcept : worker_(worker) {}
+  // The operations a subclass completes: it stores the pointer, later sets `result`, clears the pointer and calls
+  // Worker::ready(op), whose step wakes the waiter.
+  ReadOp* reading_ = nullptr;
+  WriteOp* writing_ = nullptr;
+  CloseWatch* watch_ = nullptr;
+
+ private:
+  friend ReadOp;
+  friend WriteOp;
+  friend CloseWatch;
+  virtual bool start_read(ReadOp& op) = 0;      // true = result is there already; false = op is attached
+  virtual bool start_write(WriteOp& op) = 0;
+  virtual void watch_changed() noexcept = 0;    // watch_ was set or cleared
+  Worker& worker_;
+};
+
+// While it lives, the end of the stream cancels `target` with `why`: an RST or error at once, a FIN or TLS close `after_fin`
+// later (a client that shut down its sending side may still wait for its answer). Consumes no byte. When bytes stand before
+// the end (pipelining), only an error counts as leaving. The pump puts one on the client while it waits upstream, the pool
+// puts one on every idle connection (after_fin 0; there, unexpected bytes count as the end too: `or_bytes`).
+class CloseWatch final : private Timer {
+ public:
+  CloseWatch(Stream& stream, Cancellable& target, Error why, std::chrono::milliseconds after_fin, bool or_bytes = false) noexcept;
+  CloseWatch(const CloseWatch&) = delete;
+  ~CloseWatch();
+  bool or_bytes() const noexcept { return or_bytes_; }
+  void saw_error() noexcept;   // for stream implementations
+  void saw_fin() noexcept;
+  void saw_bytes() noexcept;
+
+ private:
+  void fire() noexcept override { target_.cancel(why_); }
+  Stream& stream_;
+  Cancellable& target_;
+  Error why_;
+  std::chrono::milliseconds after_fin_;
+  bool or_bytes_;
+};
+inline CloseWatch Stream::closed(Cancellable& target, Error why, std::chrono::milliseconds after_fin) noexcept {
+  return {*this, target, why, after_fin};
+}
+
+}  // namespace net
