@@ -28,6 +28,9 @@ class BodySource {
   // True when it is known now, without reading, that nothing more comes: a message without body, or the last byte was given.
   // The pump then sends head (or piece) and end in one.
   virtual bool ended() const noexcept = 0;
+  // next() would not suspend: a piece, the end or an error is there. Lets the pump send a head together with the first piece
+  // when that is there already, and alone at once when it is not (server-sent events).
+  virtual bool ready() const noexcept = 0;
   // Bytes that are still to come when the message says so (content-length); nullopt for chunked, until-close, tunnels.
   virtual std::optional<uint64_t> remaining() const noexcept = 0;
   virtual const base::Fields* trailers() const noexcept = 0;   // after the end; null when there were none

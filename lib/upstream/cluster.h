@@ -25,6 +25,8 @@ struct PickContext {
   uint64_t hash = 0;                                   // consistent hashing, later
   std::span<const base::SocketAddress> already_tried{}; // endpoints to avoid while others are left
   std::optional<base::SocketAddress> original_dst{};   // for clusters with original_dst
+  // Out, may be null: the endpoint that was chosen, also when connecting to it failed (log line, and the next try avoids it).
+  std::optional<base::SocketAddress>* picked = nullptr;
 };
 
 // A borrowed exchange on a pooled connection. Its end decides whether the connection goes back to the pool (the exchange was
