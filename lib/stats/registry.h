@@ -30,7 +30,7 @@ enum class Kind : uint8_t { kCounter, kGauge, kHistogram };
 // Bucket bounds of one histogram family, in its own unit, ascending; +Inf is implied.
 using Bounds = std::vector<double>;
 const Bounds& duration_ms_bounds();      // Istio's (reference traffic.md §4.5)
-const Bounds& bytes_bounds();            // Istio's: 1 to 3,600,000
+const Bounds& bytes_bounds();            // Istio's, which are Envoy's only list: the same
 
 class Histogram {
  public:
