@@ -21,7 +21,9 @@ class Node {
 
   Kind kind = Kind::kNull;
   bool quoted = false;                       // kScalar: single, double or block style: never a number, bool or null
-  int line = 0, column = 0;
+  int line = 0, column = 0;                  // of the value's first character; columns count bytes
+  // kScalar in a literal block (`|`): the column where each of its lines begins, the first standing below `line`. Else 0.
+  int content_column = 0;
   std::string scalar;
   std::vector<Node> list;
   std::vector<Entry> map;
