@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <memory_resource>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,12 +22,32 @@
 
 namespace upstream {
 
+class Connection;                                      // pool.h
+class Dialer;                                          // dialer.h
+class Pool;
+struct Random;                                         // load_balancer.h
+
 struct PickContext {
   uint64_t hash = 0;                                   // consistent hashing, later
   std::span<const base::SocketAddress> already_tried{}; // endpoints to avoid while others are left
   std::optional<base::SocketAddress> original_dst{};   // for clusters with original_dst
   // Out, may be null: the endpoint that was chosen, also when connecting to it failed (log line, and the next try avoids it).
   std::optional<base::SocketAddress>* picked = nullptr;
+};
+
+// The owner of an acquire() or connect_tcp() in flight. Cancelling it ends the wait with its reason, in a turn of its own; a
+// CloseWatch or a Deadline may target it. Lives in the caller's frame, beyond the await, for one wait after the other; once
+// cancelled every later acquire() with it fails at once.
+class AcquireCancel final : public net::Cancellable {
+ public:
+  AcquireCancel() = default;
+
+ private:
+  friend class Waiting;
+  void on_cancel() noexcept override {
+    if (waiting_) waiting_->cancel(why());
+  }
+  net::Cancellable* waiting_ = nullptr;                // what the pool waits for just now
 };
 
 // A borrowed exchange on a pooled connection. Its end decides whether the connection goes back to the pool (the exchange was
@@ -42,10 +63,9 @@ class Lease {
   bool reused() const noexcept;                        // the connection has served before: it may have died while idle
 
  private:
-  friend class Cluster;
-  struct State;
-  explicit Lease(std::unique_ptr<State> state) noexcept;
-  std::unique_ptr<State> state_;
+  friend class Pool;
+  explicit Lease(Connection& connection) noexcept : connection_(&connection) {}
+  Connection* connection_;                             // ours until we end; the pool recycles it, so a lease allocates nothing
 };
 
 // A connection of its own for a TCP tunnel; counted in the cluster's connections until it is destroyed.
@@ -58,10 +78,16 @@ class TcpLease {
   const base::Endpoint& endpoint() const noexcept;
 
  private:
-  friend class Cluster;
+  friend class Pool;
   struct State;
   explicit TcpLease(std::unique_ptr<State> state) noexcept;
   std::unique_ptr<State> state_;
+};
+
+// What tests put in the place of sockets and chance; both outlive every lease.
+struct ClusterSeams {
+  Dialer* dialer = nullptr;
+  Random* random = nullptr;
 };
 
 // One cluster on one worker: endpoints, load balancer, connection pool. Survives configuration changes with its pool as long
@@ -69,21 +95,27 @@ class TcpLease {
 class Cluster {
  public:
   // `limits` is the proxy-wide one of this name; settings, limits and worker outlive the cluster or are shared.
-  Cluster(net::Worker& worker, std::shared_ptr<const base::ClusterSettings> settings, std::shared_ptr<SharedLimits> limits);
-  ~Cluster();
+  Cluster(net::Worker& worker, std::shared_ptr<const base::ClusterSettings> settings, std::shared_ptr<SharedLimits> limits,
+          const ClusterSeams& seams = {});
+  ~Cluster();                                          // retires: leases and waiting acquires go on without it
 
   const base::ClusterSettings& settings() const noexcept;
+  SharedLimits& limits() const noexcept;               // requests, connections and pending are counted here; retries by the pump
   void update_settings(std::shared_ptr<const base::ClusterSettings> settings);
   // Idle connections to endpoints that are gone close at once, busy ones when their exchange ends.
   void update_endpoints(std::shared_ptr<const base::EndpointSet> endpoints);
   const std::shared_ptr<const base::EndpointSet>& endpoints() const noexcept;
 
   // An exchange on a pooled or new connection; a pool hit does not suspend. Ends early when `owner` is cancelled. `arena`
-  // holds the answer's head and outlives the lease.
+  // holds the answer's head and outlives the lease. The cluster object may die while it waits.
   // Errors: kNoHealthyUpstream (UH), kConnect and kTimeout (UF, retry kAlways), kOverflow (UO), owner's reason.
+  // kOverflow says that max_pending acquires wait for a connection already, or that max_requests are active; Istio:
+  // DestinationRule.trafficPolicy.connectionPool, per proxy. At max_connections it waits for a connection of the chosen
+  // endpoint; a worker without any connection to it may always open one (as Envoy), so nobody waits for ever.
   // `fresh`: do not use an idle connection (the safe replay after one died).
-  net::Task<Result<Lease>> acquire(const PickContext& pick, net::Cancellable& owner, std::pmr::memory_resource* arena, bool fresh = false);
-  net::Task<Result<TcpLease>> connect_tcp(const PickContext& pick, net::Cancellable& owner);
+  net::Task<Result<Lease>> acquire(const PickContext& pick, AcquireCancel& owner, std::pmr::memory_resource* arena, bool fresh = false);
+  // A connection for a tunnel. Never waits for another one: at max_connections kOverflow. Other errors as above.
+  net::Task<Result<TcpLease>> connect_tcp(const PickContext& pick, AcquireCancel& owner);
 
   // Removed from the configuration: idle connections close, leases in use end normally.
   void retire() noexcept;
@@ -95,6 +127,7 @@ class Cluster {
   };
   struct View {
     std::string name;
+    std::shared_ptr<const base::ClusterSettings> settings;
     std::vector<EndpointView> endpoints;
     uint64_t connections_total = 0, connect_failures = 0, requests_total = 0, pending_overflow = 0;
     uint32_t connections_active = 0, requests_active = 0, pending = 0;
@@ -102,8 +135,7 @@ class Cluster {
   View view() const;                                   // for /clusters; this worker's share
 
  private:
-  class Impl;
-  std::shared_ptr<Impl> impl_;                         // leases in flight keep it
+  std::shared_ptr<Pool> pool_;                         // leases in flight keep it
 };
 
 // All clusters of one worker, by name.
