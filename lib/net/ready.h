@@ -19,7 +19,12 @@ struct Op {
   ~Op() {
     if (queued) leave_queue();
   }
-  void leave_queue() noexcept;
+  void leave_queue() noexcept {   // the queue is circular around a sentinel, so nobody else has to be told
+    prev_ready->next_ready = next_ready;
+    next_ready->prev_ready = prev_ready;
+    next_ready = prev_ready = nullptr;
+    queued = false;
+  }
 };
 
 // Who is told that an operation is finished: a coroutine, or a method of a state machine that has no frame.

@@ -12,6 +12,7 @@
 #include "base/ip.h"
 #include "base/result.h"
 #include "net/cancel.h"
+#include "net/checks.h"
 #include "net/ready.h"
 
 namespace net {
@@ -57,7 +58,12 @@ class Borrowed {
     std::swap(owner_, other.owner_);
     std::swap(generation_, other.generation_);
   }
-  void check() const noexcept;         // aborts on late use when built with checks
+  void check() const noexcept {
+    if constexpr (kChecked) {
+      if (owner_ && *owner_ != generation_) late_use();
+    }
+  }
+  [[noreturn]] static void late_use() noexcept;   // says so on stderr and aborts
   Slice bytes_{};
   const uint32_t* owner_ = nullptr;
   uint32_t generation_ = 0;
@@ -74,6 +80,10 @@ struct [[nodiscard]] ReadOp : Op {
   ~ReadOp();                                                             // detaches from the stream when it waits
   bool attached = false;
   bool start();
+  // For stream implementations: detaches the operation and wakes its waiter; a cancelled stream's reason replaces the result.
+  // Only in a turn of its own and as its last act, because the waiter may destroy the stream. It is also what `step` does
+  // unless start_read() sets another one.
+  void finish() noexcept;
   bool await_ready() { return start(); }
   void await_suspend(std::coroutine_handle<> h) noexcept { waiter = h; }
   Result<Borrowed> await_resume() { return std::move(result); }
@@ -92,6 +102,7 @@ struct [[nodiscard]] WriteOp : Op {
   ~WriteOp();
   bool attached = false;
   bool start();
+  void finish() noexcept;                                                // as ReadOp's
   bool await_ready() { return start(); }
   void await_suspend(std::coroutine_handle<> h) noexcept { waiter = h; }
   Result<> await_resume() { return result; }
@@ -107,7 +118,7 @@ struct TlsFacts {
 // reason, and every later one too.
 class Stream : public Cancellable {
  public:
-  virtual ~Stream() = default;
+  virtual ~Stream();
 
   // Errors: kReset (ECONNRESET and the like), the cancel reason. The end of the stream is an empty result, again and again.
   ReadOp read() noexcept { return ReadOp(this); }
@@ -134,8 +145,10 @@ class Stream : public Cancellable {
 
  protected:
   explicit Stream(Worker& worker) noexcept : worker_(worker) {}
-  // The operations a subclass completes: it stores the pointer, later sets `result`, clears the pointer and calls
-  // Worker::ready(op), whose step wakes the waiter.
+  // The operations a subclass completes. An operation is attached when start_read() or start_write() returned false, and stays
+  // so until it finishes; a waiter that dies earlier detaches it. To end one from any stack: set `result`, then
+  // Worker::ready(op). Bytes of the scratch live for one turn only, so a read that lends them sets `step` to a function that
+  // fetches them in the operation's own turn and then calls op.finish().
   ReadOp* reading_ = nullptr;
   WriteOp* writing_ = nullptr;
   CloseWatch* watch_ = nullptr;
@@ -146,7 +159,7 @@ class Stream : public Cancellable {
   friend CloseWatch;
   virtual bool start_read(ReadOp& op) = 0;      // true = result is there already; false = op is attached
   virtual bool start_write(WriteOp& op) = 0;
-  virtual void watch_changed() noexcept = 0;    // watch_ was set or cleared
+  virtual void watch_changed() noexcept = 0;    // watch_ was set or cleared (also by the watch's end, never by ~Stream)
   Worker& worker_;
 };
 
@@ -166,7 +179,8 @@ class CloseWatch final : private Timer {
 
  private:
   void fire() noexcept override { target_.cancel(why_); }
-  Stream& stream_;
+  friend Stream;
+  Stream* stream_;                              // null once the stream is gone
   Cancellable& target_;
   Error why_;
   std::chrono::milliseconds after_fin_;

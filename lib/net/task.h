@@ -9,17 +9,26 @@
 namespace net {
 
 // Coroutine frames come from a free list per thread and size class; under sanitizers from malloc, so that a frame used too
-// late is a report. A frame must be freed on the thread that made it: tasks never change workers.
+// late is a report. Tasks never change workers; a frame that is made before its worker's thread runs merely moves lists.
 void* allocate_frame(size_t size);
 void free_frame(void* frame, size_t size) noexcept;
 
 template <class T = void> class Task;
 
 namespace detail {
-enum class Phase : unsigned char { kStarting, kWaiting, kDone };   // of one child, as its parent sees it
+enum class Phase : unsigned char { kStarting, kWaiting, kDone };   // of one child, as whoever started it sees it
+
+// What goes on when a task has ended: a callable without a frame. It names the coroutine to resume next, or the no-op one.
+struct Continuation {
+  std::coroutine_handle<> (*next)(void* object) noexcept = nullptr;
+  void* object = nullptr;
+  static Continuation resume(std::coroutine_handle<> parent) noexcept {
+    return {[](void* address) noexcept { return std::coroutine_handle<>::from_address(address); }, parent.address()};
+  }
+};
 
 struct PromiseBase {
-  std::coroutine_handle<> parent;
+  Continuation continuation;
   Phase phase = Phase::kStarting;
   static void* operator new(size_t size) { return allocate_frame(size); }
   static void operator delete(void* frame, size_t size) noexcept { free_frame(frame, size); }
@@ -34,7 +43,8 @@ struct PromiseBase {
       PromiseBase& promise = h.promise();
       const bool waiting = promise.phase == Phase::kWaiting;
       promise.phase = Phase::kDone;
-      return waiting && promise.parent ? promise.parent : std::noop_coroutine();
+      if (!waiting) return std::noop_coroutine();
+      return promise.continuation.next(promise.continuation.object);
     }
     void await_resume() const noexcept {}
   };
@@ -43,7 +53,7 @@ struct PromiseBase {
 template <class T> struct Promise : PromiseBase {
   std::optional<T> value;
   Task<T> get_return_object() noexcept;
-  template <class U> void return_value(U&& v) { value.emplace(std::forward<U>(v)); }
+  template <class U = T> void return_value(U&& v) { value.emplace(std::forward<U>(v)); }
   T take() { return std::move(*value); }
 };
 template <> struct Promise<void> : PromiseBase {
@@ -64,14 +74,7 @@ template <class T> class [[nodiscard]] Task {
     if (handle_) handle_.destroy();
   }
   bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> parent) {
-    auto& promise = handle_.promise();
-    promise.parent = parent;
-    handle_.resume();
-    if (promise.phase == detail::Phase::kDone) return false;   // ended at once: the parent was never suspended
-    promise.phase = detail::Phase::kWaiting;
-    return true;
-  }
+  bool await_suspend(std::coroutine_handle<> parent) { return start(detail::Continuation::resume(parent)); }
   T await_resume() { return handle_.promise().take(); }
 
  private:
@@ -79,6 +82,15 @@ template <class T> class [[nodiscard]] Task {
   friend class Both;
   friend class Worker;
   explicit Task(std::coroutine_handle<promise_type> handle) noexcept : handle_(handle) {}
+  // Runs the body up to its first real wait. False: it has ended already and `then` is not called.
+  bool start(detail::Continuation then) {
+    auto& promise = handle_.promise();
+    promise.continuation = then;
+    handle_.resume();
+    if (promise.phase == detail::Phase::kDone) return false;
+    promise.phase = detail::Phase::kWaiting;
+    return true;
+  }
   std::coroutine_handle<promise_type> handle_;
 };
 
@@ -95,21 +107,18 @@ inline Task<void> Promise<void>::get_return_object() noexcept {
 // start in the await, `a` first.
 class [[nodiscard]] Both {
  public:
-  Both(Task<> a, Task<> b) noexcept;
+  Both(Task<> a, Task<> b) noexcept : a_(std::move(a)), b_(std::move(b)) {}
   Both(const Both&) = delete;
-  ~Both();
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> parent);
   void await_resume() const noexcept {}
 
  private:
-  struct Joiner;                       // tiny coroutine that counts down; both are awaited through it
+  static std::coroutine_handle<> one_ended(void* self) noexcept;
   Task<> a_, b_;
-  std::coroutine_handle<> joiners_[2]{};
   std::coroutine_handle<> parent_;
   int left_ = 2;
-  bool starting_ = true;
-  friend struct Joiner;
+  bool starting_ = true;               // the parent has not been suspended yet
 };
 inline Both both(Task<> a, Task<> b) { return {std::move(a), std::move(b)}; }
 

@@ -1,0 +1,63 @@
+#include "net/wheel.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace net {
+
+void Wheel::arm(Timer& timer, uint64_t due) noexcept {
+  timer.due_ = std::min(due, now_ + kFurthest);
+  if (timer.due_ <= now_) {
+    due_.push_back(timer);
+    return;
+  }
+  // 2^36 is passed once in two years of uptime; timers beyond it then differ in a digit above the top level and stand on the
+  // top level of the next round (next_slot() wraps).
+  const unsigned digit = (std::bit_width(timer.due_ ^ now_) - 1) / kBits;
+  const unsigned level = std::min(digit, kLevels - 1);
+  const unsigned index = (timer.due_ >> (level * kBits)) & (kSlots - 1);
+  slots_[level][index].push_back(timer);
+  occupied_[level] |= uint64_t{1} << index;
+}
+
+std::optional<Wheel::Slot> Wheel::next_slot() noexcept {
+  // A lower level is spread over the current slot of the level above it, so its slots always come first.
+  for (unsigned level = 0; level < kLevels; ++level) {
+    const unsigned shift = level * kBits;
+    const unsigned current = (now_ >> shift) & (kSlots - 1);
+    while (occupied_[level]) {
+      const unsigned ahead = std::countr_zero(std::rotr(occupied_[level], static_cast<int>(current)));
+      const unsigned index = (current + ahead) & (kSlots - 1);
+      if (!slots_[level][index].empty()) {
+        return Slot{level, index, ((now_ >> shift) + ahead) << shift};   // ahead > 0: the digit differs, kFurthest is half a round
+      }
+      occupied_[level] &= ~(uint64_t{1} << index);
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<uint64_t> Wheel::next() noexcept {
+  if (!due_.empty()) return now_;
+  const auto slot = next_slot();
+  if (!slot) return std::nullopt;
+  return slot->start;
+}
+
+Timer* Wheel::pop_due(uint64_t to) noexcept {
+  for (;;) {
+    if (Timer* timer = due_.pop_front()) return timer;
+    const auto slot = next_slot();
+    if (!slot || slot->start > to) {
+      now_ = std::max(now_, to);
+      return nullptr;
+    }
+    now_ = slot->start;
+    occupied_[slot->level] &= ~(uint64_t{1} << slot->index);
+    // Every timer of the slot now differs from now_ in a lower digit, so none comes back to this list.
+    List& list = slots_[slot->level][slot->index];
+    while (Timer* timer = list.pop_front()) arm(*timer, timer->due_);
+  }
+}
+
+}  // namespace net
