@@ -1,0 +1,27 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "net/worker.h"
+#include "routing/engine.h"
+
+namespace proxy {
+
+// The listening sockets of a gateway: exactly the ports of the snapshot that is live. Belongs to worker 0, which opens new
+// ports before it reports the snapshot as applied: who waits for the digest finds the port open.
+class GatewayListeners {
+ public:
+  explicit GatewayListeners(std::vector<net::Worker*> workers) : workers_(std::move(workers)) {}
+  // Worker 0. A port that cannot be opened is said once in the log and tried again with the next snapshot.
+  void follow(const routing::Snapshot& snapshot);
+  void close();
+
+ private:
+  std::vector<net::Worker*> workers_;
+  std::map<base::SocketAddress, std::unique_ptr<net::Listener>> open_;
+  std::map<base::SocketAddress, int> failed_;
+};
+
+}  // namespace proxy

@@ -1,0 +1,198 @@
+#include "proxy/serve.h"
+
+#include "http/detect.h"
+#include "http/h2_session.h"
+#include "proxy/first_bytes.h"
+#include "proxy/pump.h"
+
+namespace proxy {
+namespace {
+using routing::Direction;
+using Kind = routing::Listener::Kind;
+using namespace std::chrono_literals;
+
+// Server-first protocols (MySQL, SMTP) send nothing until they are connected to; a client that means to speak first has done
+// so within 5 ms of its handshake on a node. On undeclared ports only: dialling earlier would cost every other client a
+// connection that it does not need.
+constexpr auto kServerFirstPatience = 5ms;
+
+// A record of the connection on its worker's list, for as long as it is served.
+class Registered {
+ public:
+  Registered(WorkerState& state, Connection& connection, net::Stream& stream, Direction direction) : state_(state) {
+    connection.id = state.next_id();
+    connection.direction = direction;
+    connection.stream = &stream;
+    connection.peer = stream.peer();
+    connection.since = state.worker.now();
+    state.connections.push_back(connection);
+    state.counters.connections_total.add();
+    state.counters.connections_active.add();
+  }
+  ~Registered() { state_.counters.connections_active.sub(); }
+  Registered(const Registered&) = delete;
+
+ private:
+  WorkerState& state_;
+};
+
+enum class Speaks : uint8_t { kHttp1, kOpaque, kNobody };
+
+struct Heard {
+  Speaks speaks = Speaks::kNobody;
+  std::unique_ptr<upstream::TcpLease> leased;   // the server-first case dialled already
+};
+
+// What the bytes that are there say; kNobody: not enough yet, or the stream ended.
+Speaks judge(const WorkerState& state, net::Slice bytes, bool& more) {
+  more = false;
+  switch (http::sniff(bytes, state.shared.options().http10)) {
+    case http::Sniffed::kNeedMore: more = true; return Speaks::kNobody;
+    case http::Sniffed::kHttp1: return Speaks::kHttp1;
+    // HTTP/2 is carried as opaque bytes to the same cluster until the session is built: right for one service, without
+    // routing by request.
+    case http::Sniffed::kHttp2Preface:
+    case http::Sniffed::kTls:
+    case http::Sniffed::kOther: return Speaks::kOpaque;
+  }
+  return Speaks::kOpaque;
+}
+
+// Reads until the bytes can be judged. The bytes stay in front of the stream.
+net::Task<Speaks> sniff_downstream(WorkerState& state, Connection& connection) {
+  std::string seen;   // a few bytes, at most the HTTP/2 preface or the first line that tells HTTP/1.0
+  for (;;) {
+    auto piece = co_await connection.stream->read();
+    if (!piece || (piece->empty() && seen.empty())) co_return Speaks::kNobody;
+    const bool ended = piece->empty();
+    seen += net::text_of(piece->bytes());
+    bool more = false;
+    const Speaks speaks = judge(state, net::bytes_of(seen), more);
+    if (more && !ended && seen.size() < 8192) continue;
+    connection.stream->unread(net::bytes_of(seen));
+    co_return more ? Speaks::kOpaque : speaks;
+  }
+}
+
+// An undeclared port: HTTP and opaque bytes are told apart by what the client says first; when it says nothing for a
+// moment, the server is dialled and whoever speaks first decides.
+net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, uint32_t cluster_number) {
+  connection.state = "detect";
+  connection.waits_for = "client";
+  Heard heard;
+  {
+    FirstBytes patience(*connection.stream, nullptr, kServerFirstPatience);
+    const auto outcome = co_await patience;
+    if (outcome.who == FirstBytes::Who::kDownstream) {
+      if (outcome.bytes && *outcome.bytes > 0) heard.speaks = co_await sniff_downstream(state, connection);
+      co_return heard;
+    }
+  }
+  config::SnapshotHandle snapshot = state.snapshot;
+  upstream::Cluster* cluster = cluster_number == routing::RoutePlan::kMissing ? nullptr : state.cluster(*snapshot, cluster_number);
+  if (!cluster) {
+    heard.speaks = co_await sniff_downstream(state, connection);
+    co_return heard;
+  }
+  state.counters.detect_server_first.add();
+  connection.waits_for = "connect";
+  upstream::PickContext pick;
+  if (cluster->settings().original_dst) pick.original_dst = connection.dst.address;
+  upstream::AcquireCancel wait;
+  auto lease = co_await cluster->connect_tcp(pick, wait);
+  if (!lease) {
+    // Nobody there: the client finds out when it speaks, as it would have without the early dial.
+    heard.speaks = co_await sniff_downstream(state, connection);
+    co_return heard;
+  }
+  auto leased = std::make_unique<upstream::TcpLease>(std::move(*lease));
+  connection.waits_for = "client or upstream";
+  FirstBytes either(*connection.stream, &leased->stream(), 0ms);
+  const auto outcome = co_await either;
+  if (outcome.who == FirstBytes::Who::kDownstream && outcome.bytes && *outcome.bytes > 0)
+    heard.speaks = co_await sniff_downstream(state, connection);
+  else
+    heard.speaks = Speaks::kOpaque;   // the server spoke, or one side ended: a tunnel carries either faithfully
+  if (heard.speaks == Speaks::kOpaque) heard.leased = std::move(leased);
+  co_return heard;
+}
+
+net::Task<> serve_auto(WorkerState& state, Connection& connection, uint32_t tcp_cluster) {
+  auto heard = co_await listen_to_both(state, connection, tcp_cluster);
+  if (heard.speaks == Speaks::kHttp1) co_await serve_http(state, connection);
+  else if (heard.speaks == Speaks::kOpaque) co_await serve_tcp(state, connection, tcp_cluster, std::move(heard.leased));
+}
+
+// A declared HTTP port never dials early. Bytes that are no HTTP pass where ALLOW_ANY lets them (traffic.md §3.3).
+net::Task<> serve_declared_http(WorkerState& state, Connection& connection, uint32_t tcp_cluster) {
+  if (tcp_cluster == routing::RoutePlan::kMissing) {
+    co_await serve_http(state, connection);
+    co_return;
+  }
+  connection.state = "detect";
+  connection.waits_for = "client";
+  const Speaks speaks = co_await sniff_downstream(state, connection);
+  if (speaks == Speaks::kHttp1) co_await serve_http(state, connection);
+  else if (speaks == Speaks::kOpaque) co_await serve_tcp(state, connection, tcp_cluster);
+}
+
+net::Task<> serve_listener(WorkerState& state, Connection& connection) {
+  const routing::Listener* listener = state.snapshot ? state.snapshot->listener_for(connection.direction, connection.dst) : nullptr;
+  if (!listener) co_return;
+  const uint32_t tcp_cluster = listener->tcp_cluster;
+  switch (listener->kind) {
+    case Kind::kHttp: co_await serve_declared_http(state, connection, tcp_cluster); break;
+    case Kind::kTcp:
+    case Kind::kPassthrough: co_await serve_tcp(state, connection, tcp_cluster); break;
+    case Kind::kAuto: co_await serve_auto(state, connection, tcp_cluster); break;
+    case Kind::kBlackHole:
+      state.counters.loops_refused.add();
+      connection.stream->reset();
+      break;
+  }
+}
+
+net::Task<> serve_redirected(net::Worker& worker, std::unique_ptr<net::Stream> stream, Direction direction) {
+  WorkerState& state = state_of(worker);
+  Connection connection;
+  const Registered registered(state, connection, *stream, direction);
+  const auto dst = stream->original_dst();
+  if (!dst) co_return;
+  connection.dst = *dst;
+  co_await serve_listener(state, connection);
+}
+}  // namespace
+
+net::Task<> serve_outbound(net::Worker& worker, std::unique_ptr<net::Stream> stream, void*) {
+  return serve_redirected(worker, std::move(stream), Direction::kOutbound);
+}
+net::Task<> serve_inbound(net::Worker& worker, std::unique_ptr<net::Stream> stream, void*) {
+  return serve_redirected(worker, std::move(stream), Direction::kInbound);
+}
+
+net::Task<> serve_gateway(net::Worker& worker, std::unique_ptr<net::Stream> stream, void*) {
+  WorkerState& state = state_of(worker);
+  Connection connection;
+  const Registered registered(state, connection, *stream, Direction::kGateway);
+  connection.dst = {.address = stream->local(), .redirected = false};
+  co_await serve_listener(state, connection);
+}
+
+net::Task<> serve_http(WorkerState& state, Connection& connection) {
+  connection.kind = "http";
+  connection.state = "idle";
+  connection.waits_for = "client";
+  const auto& mesh = state.snapshot->mesh_config();
+  http::H1Options options;
+  options.path = static_cast<http::PathMode>(mesh.normalization);
+  options.http10 = state.shared.options().http10;
+  options.preserve_case = mesh.defaults.preserve_header_case.value_or(false);
+  options.secure = connection.stream->tls() != nullptr;
+  HttpContext context{state, connection};
+  http::H1Server server(state.worker, *connection.stream, options);
+  connection.server = &server;
+  co_await server.serve(&serve_request, &context);
+  connection.server = nullptr;
+}
+
+}  // namespace proxy

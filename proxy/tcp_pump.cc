@@ -1,0 +1,93 @@
+#include <chrono>
+
+#include "proxy/request_log.h"
+#include "proxy/serve.h"
+
+namespace proxy {
+namespace {
+using base::Detail;
+
+constexpr Error kIdle{.code = base::Code::kTimeout, .detail = Detail::kStreamIdleTimeout};
+constexpr Error kOtherSide{.code = base::Code::kReset};
+
+// Both streams of a tunnel end together when one breaks; a clean end of one direction leaves the other open (half-close).
+class Tunnel final : public net::Cancellable {
+ public:
+  Tunnel(net::Stream& down, net::Stream& up) noexcept : down_(down), up_(up) {}
+
+ private:
+  void on_cancel() noexcept override {
+    down_.cancel(why());
+    up_.cancel(why());
+  }
+  net::Stream& down_;
+  net::Stream& up_;
+};
+
+net::Task<> copy(net::Stream& from, net::Stream& to, Tunnel& tunnel, net::Deadline& idle, std::chrono::milliseconds idle_time, uint64_t& bytes) {
+  for (;;) {
+    auto piece = co_await from.read();
+    if (!piece) {
+      if (!tunnel.cancelled()) to.reset();   // an RST travels on: a cut stream must not look complete
+      tunnel.cancel(kOtherSide);
+      co_return;
+    }
+    if (piece->empty()) {
+      to.shutdown_write();
+      co_return;
+    }
+    bytes += piece->size();
+    if (idle_time.count() > 0) idle.arm(idle_time, kIdle);
+    const auto sent = co_await to.write(std::move(*piece));
+    if (!sent) {
+      if (!tunnel.cancelled()) from.reset();
+      tunnel.cancel(kOtherSide);
+      co_return;
+    }
+  }
+}
+}  // namespace
+
+net::Task<> serve_tcp(WorkerState& state, Connection& connection, uint32_t number, std::unique_ptr<upstream::TcpLease> leased) {
+  connection.kind = "tcp";
+  connection.state = "connect";
+  connection.waits_for = "connect";
+  state.counters.tcp_total.add();
+  TcpRecord record(state, connection);
+  config::SnapshotHandle snapshot = state.snapshot;
+  upstream::Cluster* cluster = number == routing::RoutePlan::kMissing ? nullptr : state.cluster(*snapshot, number);
+  if (!cluster) {
+    record.fail(Detail::kClusterNotFound);
+    connection.stream->reset();
+    co_return;
+  }
+  // The tunnel keeps the settings it began with, not the snapshot: a connection of a week must not pin a mesh.
+  record.settings = snapshot->clusters()[number];
+  snapshot = {};
+  if (!leased) {
+    upstream::PickContext pick;
+    std::optional<base::SocketAddress> picked;
+    pick.picked = &picked;
+    if (record.settings->original_dst) pick.original_dst = connection.dst.address;
+    upstream::AcquireCancel wait;
+    auto lease = co_await cluster->connect_tcp(pick, wait);
+    record.upstream_host = picked;
+    if (!lease) {
+      record.fail(lease.error().detail);
+      connection.stream->reset();
+      co_return;
+    }
+    leased = std::make_unique<upstream::TcpLease>(std::move(*lease));
+  }
+  record.opened(*leased);
+  connection.state = "tunnel";
+  connection.waits_for = "bytes";
+  Tunnel tunnel(*connection.stream, leased->stream());
+  net::Deadline idle(state.worker, tunnel);
+  const auto idle_time = record.settings->idle_timeout;
+  if (idle_time.count() > 0) idle.arm(idle_time, kIdle);
+  co_await net::both(copy(*connection.stream, leased->stream(), tunnel, idle, idle_time, record.received),
+                     copy(leased->stream(), *connection.stream, tunnel, idle, idle_time, record.sent));
+}
+
+}  // namespace proxy

@@ -1,0 +1,148 @@
+#include "proxy/worker_state.h"
+
+#include <sys/random.h>
+
+#include <cstring>
+#include <ctime>
+
+namespace proxy {
+namespace {
+std::array<uint64_t, 4> seed() {
+  std::array<uint64_t, 4> bytes{};
+  // Never fails after boot for so few bytes; were it to, the address of the stack would still tell workers apart.
+  if (getrandom(bytes.data(), sizeof bytes, 0) != sizeof bytes) bytes[0] ^= reinterpret_cast<uintptr_t>(&bytes);
+  return bytes;
+}
+
+telemetry::Self self_of(const routing::Proxy& proxy) {
+  const auto label = [&proxy](const char* name) {
+    const auto found = proxy.labels.find(name);
+    return found == proxy.labels.end() ? std::string() : found->second;
+  };
+  telemetry::Self self;
+  self.workload.workload = telemetry::workload_of_pod_name(proxy.name);
+  self.workload.name_space = proxy.name_space;
+  self.workload.app = label("app");
+  self.workload.version = label("version");
+  self.workload.service_account = proxy.service_account;
+  self.workload.canonical_name = label("service.istio.io/canonical-name");
+  self.workload.canonical_revision = label("service.istio.io/canonical-revision");
+  self.workload.cluster_id = "Kubernetes";
+  if (self.workload.canonical_name.empty()) self.workload.canonical_name = self.workload.app.empty() ? self.workload.workload : self.workload.app;
+  if (self.workload.canonical_revision.empty()) self.workload.canonical_revision = self.workload.version.empty() ? "latest" : self.workload.version;
+  self.principal = "spiffe://cluster.local/ns/" + proxy.name_space + "/sa/" + proxy.service_account;
+  return self;
+}
+
+std::shared_ptr<const telemetry::AccessLogFormat> format_of(const api::MeshConfig& mesh) {
+  using telemetry::AccessLogFormat;
+  std::vector<std::string> problems;
+  if (mesh.access_log_json) return std::make_shared<const AccessLogFormat>(AccessLogFormat::istio_json());
+  if (mesh.access_log_format.empty()) return std::make_shared<const AccessLogFormat>(AccessLogFormat::istio_text());
+  auto format = std::make_shared<const AccessLogFormat>(AccessLogFormat::text(mesh.access_log_format, problems));
+  for (const std::string& problem : problems) logs::warn(logs::Component::kConfig, "accessLogFormat: {}", problem);
+  return format;
+}
+}  // namespace
+
+std::shared_ptr<upstream::SharedLimits> Shared::limits_of(const std::string& cluster) {
+  const std::lock_guard guard(lock_);
+  auto& known = limits_[cluster];
+  auto limits = known.lock();
+  if (!limits) known = limits = std::make_shared<upstream::SharedLimits>();
+  return limits;
+}
+
+logs::Sink* Shared::access_log(const std::string& path) {
+  if (path.empty()) return nullptr;
+  const std::lock_guard guard(lock_);
+  auto& sink = sinks_[path];
+  if (!sink) sink = logs::Sink::open(path);
+  return sink.get();
+}
+
+uint64_t Shared::access_log_dropped() const {
+  const std::lock_guard guard(lock_);
+  uint64_t dropped = 0;
+  for (const auto& [path, sink] : sinks_) dropped += sink->dropped();
+  return dropped;
+}
+
+Counters::Counters(stats::Shard& shard)
+    : connections_total(shard.counter("envoy_listener_downstream_cx_total")),
+      connections_active(shard.gauge("envoy_listener_downstream_cx_active")),
+      requests_total(shard.counter("envoy_http_downstream_rq_total")),
+      tcp_total(shard.counter("envoy_tcp_downstream_cx_total")),
+      detect_server_first(shard.counter("sluice_detect_server_first_total")),
+      loops_refused(shard.counter("sluice_black_hole_connections_total")),
+      refused_requests(shard.counter("envoy_http_downstream_cx_protocol_error")) {}
+
+WorkerState::WorkerState(net::Worker& w, Shared& s, stats::Shard& sh)
+    : worker(w), shared(s), shard(sh), counters(sh), random(seed()),
+      clusters(w, [&s](const std::string& cluster) { return s.limits_of(cluster); }) {
+  log_line.reserve(2048);
+  worker.attach(this);
+}
+WorkerState::~WorkerState() = default;
+
+void WorkerState::apply(config::SnapshotHandle next, const routing::Endpoints& endpoints) {
+  if (next) {
+    clusters.apply(next->clusters());
+    const auto& mesh = next->mesh_config();
+    log = shared.access_log(mesh.access_log_file);
+    log_format = log ? format_of(mesh) : nullptr;
+    if (!metrics) metrics = std::make_unique<telemetry::IstioMetrics>(shard, self_of(next->self()));
+    snapshot = std::move(next);
+  }
+  for (const auto& [cluster, set] : endpoints) clusters.update_endpoints(cluster, set);
+  by_number_.clear();
+  for (const auto& settings : snapshot->clusters()) by_number_.push_back(clusters.find(settings->name));
+}
+
+upstream::Cluster* WorkerState::cluster(const routing::Snapshot& of, uint32_t number) noexcept {
+  if (&of == snapshot.get()) return number < by_number_.size() ? by_number_[number] : nullptr;
+  const auto all = of.clusters();
+  return number < all.size() ? clusters.find(all[number]->name) : nullptr;
+}
+
+void WorkerState::begin_drain() noexcept {
+  draining_ = true;
+  for (Connection* c = connections.front(); c; c = connections.next(*c))
+    if (c->server && c->direction != routing::Direction::kOutbound) c->server->drain();
+}
+
+void WorkerState::cancel_all() noexcept {
+  for (Connection* c = connections.front(); c; c = connections.next(*c))
+    c->stream->cancel(Error{.code = base::Code::kDraining, .detail = base::Detail::kDownstreamLocalDisconnect});
+}
+
+std::string_view WorkerState::date() noexcept {
+  const std::time_t second = std::chrono::system_clock::to_time_t(worker.wall());
+  if (second != date_second_) {
+    std::tm parts{};
+    gmtime_r(&second, &parts);
+    // The C locale is never changed by us, so %a and %b are the English names that the RFC asks for.
+    std::strftime(date_.data(), date_.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    date_second_ = second;
+  }
+  return {date_.data(), 29};
+}
+
+std::string_view WorkerState::uuid(std::span<char, 36> out) noexcept {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::array<unsigned char, 16> bytes;
+  const uint64_t high = random.next(), low = random.next();
+  std::memcpy(bytes.data(), &high, 8);
+  std::memcpy(bytes.data() + 8, &low, 8);
+  bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0f) | 0x40);   // RFC 9562 §5.4: version 4,
+  bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3f) | 0x80);   // variant 10
+  size_t at = 0;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) out[at++] = '-';
+    out[at++] = kHex[bytes[i] >> 4];
+    out[at++] = kHex[bytes[i] & 15];
+  }
+  return {out.data(), out.size()};
+}
+
+}  // namespace proxy

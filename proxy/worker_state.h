@@ -1,0 +1,92 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "config/pipeline.h"
+#include "log/log.h"
+#include "net/worker.h"
+#include "proxy/connection.h"
+#include "proxy/options.h"
+#include "proxy/random.h"
+#include "stats/registry.h"
+#include "telemetry/access_log.h"
+#include "telemetry/istio_metrics.h"
+#include "upstream/cluster.h"
+
+namespace proxy {
+
+// What all workers share besides the snapshot: the limits, and sinks that are opened when the configuration names them. The
+// lock is taken at configuration changes only, never per request.
+class Shared {
+ public:
+  explicit Shared(const Options& options) : options_(options) {}
+  const Options& options() const noexcept { return options_; }
+  std::shared_ptr<upstream::SharedLimits> limits_of(const std::string& cluster);
+  // The sink of this path, opened at first use and kept: a stalled reader costs lines, nothing else.
+  logs::Sink* access_log(const std::string& path);
+  uint64_t access_log_dropped() const;
+
+ private:
+  const Options options_;
+  mutable std::mutex lock_;
+  std::unordered_map<std::string, std::weak_ptr<upstream::SharedLimits>> limits_;
+  std::unordered_map<std::string, std::unique_ptr<logs::Sink>> sinks_;
+};
+
+// The Envoy-named counters of one worker.
+struct Counters {
+  explicit Counters(stats::Shard& shard);
+  stats::Cell &connections_total, &connections_active, &requests_total, &tcp_total, &detect_server_first, &loops_refused, &refused_requests;
+};
+
+// Everything one worker owns: pools, the snapshot it works with, counters, its live connections.
+class WorkerState {
+ public:
+  WorkerState(net::Worker& worker, Shared& shared, stats::Shard& shard);
+  ~WorkerState();
+
+  // A new configuration: clusters become those of the snapshot. Requests in flight keep the snapshot they began with.
+  void apply(config::SnapshotHandle snapshot, const routing::Endpoints& endpoints);
+  // The cluster with this number in `of`; null when it has gone since.
+  upstream::Cluster* cluster(const routing::Snapshot& of, uint32_t number) noexcept;
+
+  void begin_drain() noexcept;               // inbound and gateway connections announce their end
+  void cancel_all() noexcept;                // what is left at the end of the drain time
+  bool draining() const noexcept { return draining_; }
+
+  std::string_view date() noexcept;          // IMF-fixdate (RFC 9110 §5.6.7) of this second
+  std::string_view uuid(std::span<char, 36> out) noexcept;
+  uint64_t next_id() noexcept { return (static_cast<uint64_t>(worker.index()) << 48) | ++last_id_; }
+
+  net::Worker& worker;
+  Shared& shared;
+  stats::Shard& shard;
+  Counters counters;
+  Xoshiro random;
+  upstream::Clusters clusters;
+  config::SnapshotHandle snapshot;
+  std::unique_ptr<telemetry::IstioMetrics> metrics;
+  std::shared_ptr<const telemetry::AccessLogFormat> log_format;
+  logs::Sink* log = nullptr;                 // null: the access log is off
+  std::string log_line;                      // reused, so that a line costs no allocation
+  base::IntrusiveList<Connection> connections;
+
+ private:
+  std::vector<upstream::Cluster*> by_number_;
+  bool draining_ = false;
+  uint64_t last_id_ = 0;
+  int64_t date_second_ = -1;
+  std::array<char, 32> date_{};
+};
+
+inline WorkerState& state_of(net::Worker& worker) noexcept { return worker.context<WorkerState>(); }
+
+}  // namespace proxy
