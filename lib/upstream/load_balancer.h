@@ -15,6 +15,16 @@ struct Random {
   ~Random() = default;
 };
 
+// xorshift64*, seeded by the system: choosing among endpoints needs speed and spread, not secrecy.
+class FastRandom final : public Random {
+ public:
+  FastRandom();
+  uint32_t below(uint32_t n) noexcept override;
+
+ private:
+  uint64_t state_;
+};
+
 // What a load balancer knows of an endpoint.
 struct Target {
   base::Endpoint endpoint;
