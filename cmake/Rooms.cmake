@@ -1,3 +1,5 @@
+add_custom_target(fuzzers)   # what `make fuzz` builds
+
 # sluice_room(NAME [ROOMS r…] [LINK lib…] [EXCLUDE file…])
 # Makes the library of one room from the *.cc of its folder (tests, fuzz targets and main.cc left out), and its test program
 # test_NAME from *_test.cc. ROOMS repeats the row of cmake/rooms.txt, so a missing right shows as a link error too.
@@ -34,6 +36,7 @@ function(sluice_room name)
       add_executable(${target} ${file})
       target_compile_options(${target} PRIVATE ${SLUICE_WARNINGS})
       target_link_libraries(${target} PRIVATE room_${name} -fsanitize=fuzzer)
+      add_dependencies(fuzzers ${target})
     endforeach()
   endif()
 endfunction()
