@@ -1,0 +1,259 @@
+#include "init/apply.h"
+
+#include <sched.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <set>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "init/environment.h"
+#include "init/netlink.h"
+#include "init/say.h"
+#include "init/tools.h"
+#include "iptables/plan.h"
+
+namespace init {
+namespace {
+
+using iptables::FamilyRules;
+using iptables::RuleSet;
+using iptables::Saved;
+using Done = std::expected<void, std::string>;
+
+constexpr unsigned kNetAdmin = 12;
+constexpr bool kFamilies[] = {true, false};   // IPv4, then IPv6
+std::string_view family_name(bool ipv4) { return ipv4 ? "IPv4" : "IPv6"; }
+
+// The owner match looks ids up as names first; a CNI plug-in runs with the node's name service, which may hang or lie.
+Done enter_sandbox() {
+  const auto problem = [](std::string_view what) { return std::unexpected(fmt::format("--cni-mode: {}: {}", what, std::strerror(errno))); };
+  if (::unshare(CLONE_NEWNS) != 0) return problem("no mount namespace of our own");
+  if (::mount("", "/", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) return problem("the mount namespace cannot be made private");
+  if (::access("/etc/nsswitch.conf", F_OK) == 0 && ::mount("/dev/null", "/etc/nsswitch.conf", nullptr, MS_BIND, nullptr) != 0) return problem("nsswitch.conf cannot be hidden");
+  return {};
+}
+
+// What one backend holds, before anything is changed.
+struct Holding {
+  Tools tools;
+  Saved saved[2];
+  FamilyRules own[2];
+  bool usable = true;                      // its programs could read the tables
+  std::string why_not;
+  const Saved& state(bool ipv4) const { return saved[ipv4 ? 0 : 1]; }
+  const FamilyRules& ours(bool ipv4) const { return own[ipv4 ? 0 : 1]; }
+  bool any_own() const { return saved[0].has_own_chains() || saved[1].has_own_chains(); }
+  bool any_rules() const { return saved[0].has_rules() || saved[1].has_rules(); }
+};
+
+class Session {
+ public:
+  Session(const iptables::Options& options, const RuleSet& rules, Netlink netlink)
+      : options_(options), rules_(rules), netlink_(std::move(netlink)) {}
+
+  Done look() {
+    for (auto& tools : Tools::installed(options_.cni_mode ? options_.network_namespace : "")) {
+      Holding holding{.tools = std::move(tools), .saved = {}, .own = {}, .why_not = {}};
+      for (const bool ipv4 : kFamilies) {
+        auto saved = holding.tools.save(ipv4);
+        if (!saved && ipv4) {
+          holding.usable = false;
+          holding.why_not = saved.error();
+          break;
+        }
+        if (!saved) continue;              // a kernel without IPv6
+        holding.own[ipv4 ? 0 : 1] = own_rules(*saved, rules_.family(ipv4));
+        holding.saved[ipv4 ? 0 : 1] = std::move(*saved);
+        for (const auto mark : iptables::marks_of(holding.state(ipv4))) marks_.insert(mark);
+      }
+      holdings_.push_back(std::move(holding));
+    }
+    if (holdings_.empty()) return std::unexpected("no iptables programs found; install the package iptables");
+    return {};
+  }
+
+  Done apply() {
+    auto candidates = choose();
+    if (!candidates) return std::unexpected(candidates.error());
+    std::string problems;
+    for (Holding* holding : *candidates) {
+      auto done = install(*holding);
+      if (done) return leave_others(*holding);
+      problems += (problems.empty() ? "" : "; then ") + done.error();
+    }
+    return std::unexpected(problems);
+  }
+
+  Done clean() {
+    for (auto& holding : holdings_)
+      for (const bool ipv4 : kFamilies)
+        if (auto done = remove_rules(holding, ipv4); !done) return done;
+    if (options_.dry_run) return {};
+    marks_.insert(options_.tproxy_mark);
+    for (const bool ipv4 : kFamilies)
+      if (auto done = netlink_.remove_local_routes(ipv4, marks_, options_.tproxy_table); !done) return done;
+    return netlink_.remove_marker_address();
+  }
+
+ private:
+  // Forced; else where our rules are; else legacy when somebody works with it (two backends in one namespace surprise people);
+  // else nft, with the others behind it in case the kernel refuses.
+  std::expected<std::vector<Holding*>, std::string> choose() {
+    const auto first = [&](auto&& wanted) {
+      const auto found = std::ranges::find_if(holdings_, wanted);
+      return found == holdings_.end() ? nullptr : &*found;
+    };
+    if (options_.backend != iptables::Backend::kDetect) {
+      Holding* forced = first([&](const Holding& h) { return h.tools.backend() == options_.backend; });
+      if (!forced) return std::unexpected(fmt::format("--force-iptables-binary: iptables-{} is not installed", options_.backend == iptables::Backend::kNft ? "nft" : "legacy"));
+      if (!forced->usable) return std::unexpected(forced->why_not);
+      return std::vector{forced};
+    }
+    if (Holding* used = first([](const Holding& h) { return h.any_own(); })) return std::vector{used};
+    if (Holding* used = first([](const Holding& h) { return h.tools.backend() == iptables::Backend::kLegacy && h.any_rules(); })) return std::vector{used};
+    std::vector<Holding*> out;
+    for (auto& holding : holdings_)
+      if (holding.usable) out.push_back(&holding);
+    if (out.empty()) return std::unexpected(holdings_.front().why_not);
+    return out;
+  }
+
+  Done install(Holding& holding) {
+    for (const bool ipv4 : kFamilies) {
+      auto done = install_family(holding, ipv4);
+      if (done) continue;
+      undo(holding, ipv4);
+      // Without an address that anybody could reach, IPv6 rules are of no use, and their absence is no leak.
+      if (!ipv4 && !has_global_ipv6()) {
+        say(Severity::kWarning, "no IPv6 rules, which this namespace does not need without an IPv6 address: {}", done.error());
+        continue;
+      }
+      if (!ipv4) undo(holding, true);
+      return done;
+    }
+    return {};
+  }
+
+  Done install_family(Holding& holding, bool ipv4) {
+    const auto& wanted = rules_.family(ipv4);
+    if (auto done = prepare(ipv4); !done) return done;
+    const auto plan = make_plan(holding.state(ipv4), holding.ours(ipv4), wanted, options_.force_apply);
+    if (plan.change == iptables::Change::kNothing) {
+      if (!wanted.empty()) say(Severity::kInfo, "{} rules are in place already ({})", family_name(ipv4), holding.tools.name());
+    } else {
+      say(Severity::kDebug, "feeding {}: {}", holding.tools.name(), plan.text);
+      if (auto done = holding.tools.restore(ipv4, plan.text); !done) return done;
+      if (auto done = verify(holding, ipv4); !done) return done;
+      say(Severity::kInfo, "{} rules {} with {}", family_name(ipv4),
+          plan.change == iptables::Change::kCreate ? "made" : plan.change == iptables::Change::kReplace ? "replaced" : "removed", holding.tools.name());
+    }
+    return retire(holding, ipv4);
+  }
+
+  // The kernel must hold what was asked for before the pod goes on.
+  Done verify(const Holding& holding, bool ipv4) const {
+    const auto saved = holding.tools.save(ipv4);
+    if (!saved) return std::unexpected(saved.error());
+    const auto& wanted = rules_.family(ipv4);
+    const auto difference = missing(*saved, own_rules(*saved, wanted), wanted);
+    if (difference.empty()) return {};
+    return std::unexpected(fmt::format("{} reported success, but {} ({})", holding.tools.name(), difference, family_name(ipv4)));
+  }
+
+  // Routes and addresses stand before the rules that rely on them.
+  Done prepare(bool ipv4) {
+    if (rules_.family(ipv4).empty()) return {};
+    if (needs_tproxy_routes(options_)) {
+      auto added = netlink_.add_local_route(ipv4, options_.tproxy_mark, options_.tproxy_table);
+      if (!added) return std::unexpected(added.error());
+      added_route_[ipv4 ? 0 : 1] = *added;
+    }
+    if (ipv4) return {};
+    auto added = netlink_.add_marker_address();
+    if (!added) return std::unexpected(added.error());
+    added_address_ = *added;
+    return {};
+  }
+
+  // What only the replaced rules needed.
+  Done retire(const Holding& holding, bool ipv4) {
+    const auto old = iptables::marks_of(holding.state(ipv4));
+    const auto& wanted = rules_.family(ipv4);
+    if (!old.empty() && (wanted.empty() || !needs_tproxy_routes(options_)))
+      if (auto done = netlink_.remove_local_routes(ipv4, old, options_.tproxy_table); !done) return done;
+    if (!ipv4 && wanted.empty() && !holding.ours(false).empty()) return netlink_.remove_marker_address();
+    return {};
+  }
+
+  // Back to what the family was, out of what it is now: a restore of several tables may have ended between two of them.
+  void undo(Holding& holding, bool ipv4) {
+    const auto now = holding.tools.save(ipv4);
+    const auto plan = now ? make_plan(*now, own_rules(*now, rules_.family(ipv4)), holding.ours(ipv4), false) : iptables::Plan{};
+    const auto done = plan.text.empty() ? Done{} : holding.tools.restore(ipv4, plan.text);
+    if (!now || !done) say(Severity::kWarning, "{} rules may be incomplete, run sluice-init --cleanup-only: {}", family_name(ipv4), now ? done.error() : now.error());
+    if (std::exchange(added_route_[ipv4 ? 0 : 1], false)) (void)netlink_.remove_local_routes(ipv4, {options_.tproxy_mark}, options_.tproxy_table);
+    if (!ipv4 && std::exchange(added_address_, false)) (void)netlink_.remove_marker_address();
+  }
+
+  // Rules of ours in another backend would capture a second time.
+  Done leave_others(const Holding& chosen) {
+    for (auto& holding : holdings_) {
+      if (&holding == &chosen || !holding.any_own()) continue;
+      for (const bool ipv4 : kFamilies)
+        if (auto done = remove_rules(holding, ipv4); !done) return done;
+    }
+    return {};
+  }
+
+  Done remove_rules(Holding& holding, bool ipv4) {
+    const auto plan = make_plan(holding.state(ipv4), holding.ours(ipv4), {}, false);
+    if (options_.dry_run) {
+      if (!plan.text.empty()) fmt::print("# ip{}tables-restore\n{}", ipv4 ? "" : "6", plan.text);
+      return {};
+    }
+    if (plan.text.empty()) return {};
+    if (auto done = holding.tools.restore(ipv4, plan.text); !done) return done;
+    say(Severity::kInfo, "{} rules removed with {}", family_name(ipv4), holding.tools.name());
+    return {};
+  }
+
+  const iptables::Options& options_;
+  const RuleSet& rules_;
+  Netlink netlink_;
+  std::vector<Holding> holdings_;
+  std::set<uint32_t> marks_;               // of TPROXY rules that earlier runs made
+  bool added_route_[2] = {}, added_address_ = false;
+};
+
+std::expected<Session, std::string> begin(const iptables::Options& options, const RuleSet& rules) {
+  if (!has_capability(read_file("/proc/self/status"), kNetAdmin))
+    return std::unexpected("the capability NET_ADMIN is missing; run as root and grant NET_ADMIN (and NET_RAW for iptables-legacy) in the securityContext");
+  if (options.cni_mode)
+    if (auto done = enter_sandbox(); !done) return std::unexpected(done.error());
+  auto netlink = Netlink::open();
+  if (!netlink) return std::unexpected(netlink.error());
+  Session session(options, rules, std::move(*netlink));
+  if (auto done = session.look(); !done) return std::unexpected(done.error());
+  return session;
+}
+
+}  // namespace
+
+std::expected<void, std::string> apply_rules(const iptables::Options& options, const RuleSet& wanted) {
+  auto session = begin(options, wanted);
+  return session ? session->apply() : Done(std::unexpected(session.error()));
+}
+
+std::expected<void, std::string> clean_up(const iptables::Options& options, const RuleSet& hint) {
+  auto session = begin(options, hint);
+  return session ? session->clean() : Done(std::unexpected(session.error()));
+}
+
+}  // namespace init

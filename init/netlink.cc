@@ -1,0 +1,242 @@
+#include "init/netlink.h"
+
+#include <linux/fib_rules.h>
+#include <linux/if_addr.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace init {
+namespace {
+
+std::string failure(std::string_view what, int error) { return fmt::format("{}: {}", what, std::strerror(error)); }
+
+// `ip rule add` would take the first free number below main's 32766; a fixed one makes a second run find the first one's rule.
+constexpr uint32_t kPriority = 32765;
+
+template <class T> T read_as(const void* from) {
+  T value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+// The 32-bit attributes of a message by type; others are skipped.
+std::vector<uint32_t> numbers(const void* first, size_t size) {
+  std::vector<uint32_t> out(64, 0);
+  const auto* at = static_cast<const char*>(first);
+  while (size >= sizeof(rtattr)) {
+    const auto head = read_as<rtattr>(at);
+    if (head.rta_len < sizeof head || head.rta_len > size) break;
+    if (head.rta_len == RTA_LENGTH(4) && head.rta_type < out.size()) out[head.rta_type] = read_as<uint32_t>(at + RTA_LENGTH(0));
+    const size_t step = RTA_ALIGN(head.rta_len);
+    if (step >= size) break;
+    at += step;
+    size -= step;
+  }
+  return out;
+}
+
+}  // namespace
+
+class Netlink::Message {
+ public:
+  template <class Header> Message(uint16_t type, uint16_t flags, const Header& header) : bytes_(NLMSG_LENGTH(sizeof header)) {
+    head().nlmsg_type = type;
+    head().nlmsg_flags = static_cast<uint16_t>(flags | NLM_F_REQUEST);
+    std::memcpy(bytes_.data() + NLMSG_HDRLEN, &header, sizeof header);
+  }
+  void add(uint16_t type, const void* data, size_t size) {
+    const auto at = NLMSG_ALIGN(bytes_.size());
+    bytes_.resize(at + RTA_ALIGN(RTA_LENGTH(size)));
+    const rtattr attribute{static_cast<uint16_t>(RTA_LENGTH(size)), type};
+    std::memcpy(bytes_.data() + at, &attribute, sizeof attribute);
+    std::memcpy(bytes_.data() + at + RTA_LENGTH(0), data, size);
+  }
+  void add(uint16_t type, uint32_t value) { add(type, &value, sizeof value); }
+  nlmsghdr& head() { return *reinterpret_cast<nlmsghdr*>(bytes_.data()); }
+  std::span<const char> finish(uint32_t sequence) {
+    head().nlmsg_len = static_cast<uint32_t>(bytes_.size());
+    head().nlmsg_seq = sequence;
+    return bytes_;
+  }
+
+ private:
+  std::vector<char> bytes_;
+};
+
+std::expected<Netlink, std::string> Netlink::open() {
+  const int fd = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+  if (fd < 0) return std::unexpected(failure("rtnetlink cannot be opened", errno));
+  // The kernel answers at once; a bound keeps a sandbox without full rtnetlink from hanging the pod's start.
+  const timeval limit{10, 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  return Netlink(fd);
+}
+
+Netlink::Netlink(Netlink&& other) noexcept : fd_(other.fd_), sequence_(other.sequence_) { other.fd_ = -1; }
+Netlink::~Netlink() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+template <class Each> int Netlink::dump(Message& message, Each each) {
+  const auto bytes = message.finish(++sequence_);
+  if (::send(fd_, bytes.data(), bytes.size(), 0) < 0) return errno;
+  alignas(nlmsghdr) char buffer[32768];
+  while (true) {
+    const auto got = ::recv(fd_, buffer, sizeof buffer, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return got < 0 ? errno : EIO;
+    auto left = static_cast<size_t>(got);
+    for (const char* at = buffer; left >= sizeof(nlmsghdr);) {
+      const auto head = read_as<nlmsghdr>(at);
+      if (head.nlmsg_len < sizeof head || head.nlmsg_len > left) return EBADMSG;
+      if (head.nlmsg_seq == sequence_) {
+        if (head.nlmsg_type == NLMSG_DONE) return 0;
+        if (head.nlmsg_type == NLMSG_ERROR) return -read_as<nlmsgerr>(at + NLMSG_HDRLEN).error;
+        each(std::span(at + NLMSG_HDRLEN, head.nlmsg_len - NLMSG_HDRLEN));
+      }
+      const size_t step = NLMSG_ALIGN(head.nlmsg_len);
+      if (step >= left) break;
+      at += step;
+      left -= step;
+    }
+  }
+}
+
+int Netlink::request(Message& message) {
+  message.head().nlmsg_flags |= NLM_F_ACK;
+  return dump(message, [](std::span<const char>) {});
+}
+
+int Netlink::tables_of(bool ipv4, const std::set<uint32_t>& marks, std::set<std::pair<uint32_t, uint32_t>>& out) {
+  fib_rule_hdr header{};
+  header.family = ipv4 ? AF_INET : AF_INET6;
+  Message message(RTM_GETRULE, NLM_F_DUMP, header);
+  return dump(message, [&](std::span<const char> body) {
+    if (body.size() < sizeof header) return;
+    const auto rule = read_as<fib_rule_hdr>(body.data());
+    const auto is = numbers(body.data() + NLMSG_ALIGN(sizeof rule), body.size() - NLMSG_ALIGN(sizeof rule));
+    if (rule.action != FR_ACT_TO_TBL || is[FRA_FWMASK] != 0xffffffff || !marks.contains(is[FRA_FWMARK])) return;
+    out.emplace(is[FRA_FWMARK], is[FRA_TABLE] ? is[FRA_TABLE] : rule.table);
+  });
+}
+
+bool Netlink::leads_to_lo(bool ipv4, uint32_t table) {
+  rtmsg header{};
+  header.rtm_family = ipv4 ? AF_INET : AF_INET6;
+  Message message(RTM_GETROUTE, NLM_F_DUMP, header);
+  bool found = false;
+  dump(message, [&](std::span<const char> body) {
+    if (body.size() < sizeof header) return;
+    const auto route = read_as<rtmsg>(body.data());
+    const auto is = numbers(body.data() + NLMSG_ALIGN(sizeof route), body.size() - NLMSG_ALIGN(sizeof route));
+    const auto of = is[RTA_TABLE] ? is[RTA_TABLE] : route.rtm_table;
+    found = found || (of == table && route.rtm_type == RTN_LOCAL && route.rtm_dst_len == 0 && is[RTA_OIF] == ::if_nametoindex("lo"));
+  });
+  return found;
+}
+
+namespace {
+
+rtmsg route_header(bool ipv4) {
+  rtmsg header{};
+  header.rtm_family = ipv4 ? AF_INET : AF_INET6;
+  header.rtm_table = RT_TABLE_UNSPEC;      // the number stands in RTA_TABLE, which has room for more than 255
+  header.rtm_protocol = RTPROT_BOOT;
+  header.rtm_scope = ipv4 ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
+  header.rtm_type = RTN_LOCAL;
+  return header;
+}
+
+fib_rule_hdr rule_header(bool ipv4) {
+  fib_rule_hdr header{};
+  header.family = ipv4 ? AF_INET : AF_INET6;
+  header.action = FR_ACT_TO_TBL;
+  return header;
+}
+
+ifaddrmsg marker_header() {
+  ifaddrmsg header{};
+  header.ifa_family = AF_INET6;
+  header.ifa_prefixlen = 128;
+  header.ifa_index = ::if_nametoindex("lo");
+  return header;
+}
+
+constexpr unsigned char kMarker[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6};
+
+}  // namespace
+
+std::expected<bool, std::string> Netlink::add_local_route(bool ipv4, uint32_t mark, uint32_t table) {
+  Message route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, route_header(ipv4));
+  route.add(RTA_TABLE, table);
+  route.add(RTA_OIF, ::if_nametoindex("lo"));
+  // The route comes first: a rule that leads nowhere would not catch anything, one with a route does at once.
+  const int made = request(route);
+  if (made && made != EEXIST) return std::unexpected(failure(fmt::format("ip{} route add local default dev lo table {}", ipv4 ? "" : " -6", table), made));
+
+  std::set<std::pair<uint32_t, uint32_t>> present;
+  if (const int error = tables_of(ipv4, {mark}, present)) return std::unexpected(failure("ip rule show", error));
+  if (present.contains({mark, table})) return made == 0;
+  Message rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule_header(ipv4));
+  rule.add(FRA_FWMARK, mark);
+  rule.add(FRA_FWMASK, 0xffffffff);
+  rule.add(FRA_TABLE, table);
+  rule.add(FRA_PRIORITY, kPriority);
+  if (const int error = request(rule)) return std::unexpected(failure(fmt::format("ip{} rule add fwmark {} lookup {}", ipv4 ? "" : " -6", mark, table), error));
+  return true;
+}
+
+std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const std::set<uint32_t>& marks, uint32_t table) {
+  std::set<std::pair<uint32_t, uint32_t>> rules;
+  // A kernel without IPv6 or without policy routing has nothing to remove.
+  if (tables_of(ipv4, marks, rules) != 0) return {};
+  std::set<uint32_t> tables{table};
+  for (const auto& [mark, to] : rules) {
+    if (to != table && !leads_to_lo(ipv4, to)) continue;
+    tables.insert(to);
+    Message rule(RTM_DELRULE, 0, rule_header(ipv4));
+    rule.add(FRA_FWMARK, mark);
+    rule.add(FRA_FWMASK, 0xffffffff);
+    rule.add(FRA_TABLE, to);
+    int error = 0;
+    while ((error = request(rule)) == 0) {}
+    if (error != ENOENT) return std::unexpected(failure(fmt::format("ip{} rule del fwmark {} lookup {}", ipv4 ? "" : " -6", mark, to), error));
+  }
+  for (const auto of : tables) {
+    if (!leads_to_lo(ipv4, of)) continue;
+    Message route(RTM_DELROUTE, 0, route_header(ipv4));
+    route.add(RTA_TABLE, of);
+    route.add(RTA_OIF, ::if_nametoindex("lo"));
+    if (const int error = request(route); error && error != ESRCH) return std::unexpected(failure(fmt::format("ip{} route del local default dev lo table {}", ipv4 ? "" : " -6", of), error));
+  }
+  return {};
+}
+
+std::expected<bool, std::string> Netlink::add_marker_address() {
+  Message address(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, marker_header());
+  address.add(IFA_LOCAL, kMarker, sizeof kMarker);
+  address.add(IFA_ADDRESS, kMarker, sizeof kMarker);
+  const int error = request(address);
+  if (error && error != EEXIST) return std::unexpected(failure("ip -6 addr add ::6/128 dev lo", error));
+  return error == 0;
+}
+
+std::expected<void, std::string> Netlink::remove_marker_address() {
+  Message address(RTM_DELADDR, 0, marker_header());
+  address.add(IFA_LOCAL, kMarker, sizeof kMarker);
+  const int error = request(address);
+  if (error && error != EADDRNOTAVAIL && error != EAFNOSUPPORT && error != EOPNOTSUPP) return std::unexpected(failure("ip -6 addr del ::6/128 dev lo", error));
+  return {};
+}
+
+}  // namespace init

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <set>
+#include <string>
+#include <utility>
+
+namespace init {
+
+// What the rules need besides tables: a way to lo for marked packets (TPROXY) and the address ::6. Talks rtnetlink to the
+// network namespace it was opened in; every call is one exchange that waits for the kernel's answer. Errors are one line.
+class Netlink {
+ public:
+  static std::expected<Netlink, std::string> open();
+  Netlink(Netlink&& other) noexcept;
+  Netlink& operator=(Netlink&&) = delete;
+  ~Netlink();
+
+  // ip route add local default dev lo table TABLE, ip rule add fwmark MARK lookup TABLE. False when both were there already.
+  std::expected<bool, std::string> add_local_route(bool ipv4, uint32_t mark, uint32_t table);
+  // Removes the route out of `table` and out of every table to which a rule with one of `marks` leads, and those rules, however
+  // many there are (Istio's own program adds one more at each run). A table that does not lead to lo is somebody else's.
+  std::expected<void, std::string> remove_local_routes(bool ipv4, const std::set<uint32_t>& marks, uint32_t table);
+  // ip -6 addr add ::6/128 dev lo: the proxy's source address when it hands a connection to the app. False: it was there.
+  std::expected<bool, std::string> add_marker_address();
+  std::expected<void, std::string> remove_marker_address();
+
+ private:
+  explicit Netlink(int fd) : fd_(fd) {}
+  class Message;
+  int request(Message& message);           // 0 or errno
+  template <class Each> int dump(Message& message, Each each);
+  int tables_of(bool ipv4, const std::set<uint32_t>& marks, std::set<std::pair<uint32_t, uint32_t>>& out);   // (mark, table)
+  bool leads_to_lo(bool ipv4, uint32_t table);
+
+  int fd_ = -1;
+  uint32_t sequence_ = 0;
+};
+
+}  // namespace init

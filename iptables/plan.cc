@@ -1,0 +1,98 @@
+#include "iptables/plan.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+namespace iptables {
+namespace {
+
+bool contains(const std::vector<std::string>& list, std::string_view item) { return std::ranges::find(list, item) != list.end(); }
+
+// Rules per chain in the order in which packets meet them.
+std::map<std::string, std::vector<std::string>> ordered(const std::vector<Rule>& rules) {
+  std::map<std::string, std::vector<std::string>> out;
+  for (const auto& rule : rules) {
+    auto& chain = out[rule.chain];
+    const auto at = rule.position ? std::min<size_t>(static_cast<size_t>(rule.position) - 1, chain.size()) : chain.size();
+    chain.insert(chain.begin() + static_cast<std::ptrdiff_t>(at), canonical(rule.spec));
+  }
+  return out;
+}
+
+std::set<std::string> own_chains_of(const Saved::Contents& saved) {
+  std::set<std::string> out;
+  for (const auto& chain : saved.chains)
+    if (is_own_chain(chain)) out.insert(chain);
+  return out;
+}
+
+bool equal(const Saved::Contents& saved, const std::vector<Rule>& own, const std::vector<Rule>& wanted) {
+  const auto declared = own_chains(wanted);
+  return own_chains_of(saved) == std::set<std::string>(declared.begin(), declared.end()) && ordered(own) == ordered(wanted);
+}
+
+std::string line(const Rule& rule) {
+  return rule.position ? fmt::format("-I {} {} {}\n", rule.chain, rule.position, rule.spec) : fmt::format("-A {} {}\n", rule.chain, rule.spec);
+}
+
+// One commit from anything of ours to the wanted rules. `:CHAIN` creates or empties, so nothing depends on what is there.
+std::string swap_text(Table table, const Saved::Contents& saved, const std::vector<Rule>& own, const std::vector<Rule>& wanted) {
+  const auto declared = own_chains(wanted);
+  const auto present = own_chains_of(saved);
+  std::string out = fmt::format("*{}\n", name_of(table));
+  for (const auto& chain : declared) out += fmt::format(":{} - [0:0]\n", chain);
+  for (const auto& chain : present)
+    if (!contains(declared, chain)) out += fmt::format(":{} - [0:0]\n", chain);
+  for (const auto& rule : own)
+    if (is_builtin_chain(rule.chain)) out += fmt::format("-D {} {}\n", rule.chain, rule.spec);
+  for (const auto& chain : present)
+    if (!contains(declared, chain)) out += fmt::format("-X {}\n", chain);
+  for (const auto& rule : wanted) out += line(rule);
+  return out + "COMMIT\n";
+}
+
+}  // namespace
+
+Plan make_plan(const Saved& saved, const FamilyRules& own, const FamilyRules& wanted, bool force) {
+  Plan plan;
+  FamilyRules fresh;                       // tables where nothing of ours stands
+  bool found = false;
+  for (const Table table : kTables) found = found || !own[table].empty() || !own_chains_of(saved[table]).empty();
+  const auto settle = [&](Table table) {
+    const bool clean = own[table].empty() && own_chains_of(saved[table]).empty();
+    if (clean && wanted[table].empty()) return;
+    if (!force && equal(saved[table], own[table], wanted[table])) return;
+    if (!clean) {
+      plan.text += swap_text(table, saved[table], own[table], wanted[table]);
+      return;
+    }
+    FamilyRules one;
+    one[table] = wanted[table];
+    plan.text += restore_text(one);
+  };
+  for (const Table table : kTables)
+    if (!wanted[table].empty()) settle(table);
+  for (const Table table : {Table::kNat, Table::kMangle, Table::kRaw})
+    if (wanted[table].empty()) settle(table);
+  if (!plan.text.empty()) plan.change = wanted.empty() ? Change::kRemove : found ? Change::kReplace : Change::kCreate;
+  return plan;
+}
+
+std::string missing(const Saved& saved, const FamilyRules& own, const FamilyRules& wanted) {
+  for (const Table table : kTables) {
+    const auto declared = own_chains(wanted[table]);
+    if (own_chains_of(saved[table]) != std::set<std::string>(declared.begin(), declared.end())) return fmt::format("the chains of table {} are not the wanted ones", name_of(table));
+    const auto is = ordered(own[table]), want = ordered(wanted[table]);
+    for (const auto& [chain, rules] : want) {
+      const auto found = is.find(chain);
+      const size_t count = found == is.end() ? 0 : found->second.size();
+      if (count != rules.size()) return fmt::format("chain {} of table {} has {} of {} rules", chain, name_of(table), count, rules.size());
+    }
+  }
+  return {};
+}
+
+}  // namespace iptables
