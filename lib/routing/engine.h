@@ -106,6 +106,8 @@ struct GatewayPort {
   std::string bind;
 };
 
+using Endpoints = std::vector<std::pair<std::string /*cluster*/, std::shared_ptr<const base::EndpointSet>>>;
+
 class Snapshot {
  public:
   struct Tables;
@@ -128,10 +130,9 @@ class Snapshot {
   std::string routes_json() const;
 
  private:
+  friend Endpoints endpoints_of(const api::Mesh& mesh, const Proxy& self, const Snapshot& snapshot);
   std::unique_ptr<const Tables> tables_;
 };
-
-using Endpoints = std::vector<std::pair<std::string /*cluster*/, std::shared_ptr<const base::EndpointSet>>>;
 
 struct Compiled {
   std::shared_ptr<Snapshot> snapshot;

@@ -1,0 +1,61 @@
+#include "routing/clusters.h"
+
+#include "routing/names.h"
+
+namespace routing {
+namespace {
+base::ClusterSettings settings_of(const KnownService& service, const KnownService::Port& port, std::string_view subset, base::LoadBalancer balancer,
+                                  const api::MeshConfig& config) {
+  base::ClusterSettings out;
+  out.name = outbound_cluster(port.number, subset, service.host);
+  out.load_balancer = balancer;
+  out.protocol = upstream_protocol(port.protocol);
+  // PASSTHROUGH: the address the client dialled, whatever the endpoints are.
+  out.original_dst = service.resolution == KnownService::Resolution::kOriginalDst || balancer == base::LoadBalancer::kPassthrough;
+  out.connect_timeout = config.connect_timeout;
+  out.service_host = service.host;
+  out.service_name = service.name;
+  out.service_namespace = service.name_space;
+  return out;
+}
+
+base::ClusterSettings fixed(std::string_view name, const api::MeshConfig& config, bool original_dst) {
+  base::ClusterSettings out;
+  out.name = name;
+  out.original_dst = original_dst;
+  if (original_dst) out.load_balancer = base::LoadBalancer::kPassthrough;
+  out.connect_timeout = config.connect_timeout;
+  out.service_name = name;   // metrics show unknown traffic under the cluster's name (traffic.md §4.5)
+  return out;
+}
+}  // namespace
+
+uint32_t ClusterTable::add(base::ClusterSettings wanted, EndpointSource source) {
+  if (const uint32_t known = find(wanted.name); known != kMissing) return known;
+  const auto number = static_cast<uint32_t>(settings.size());
+  settings.push_back(std::make_shared<const base::ClusterSettings>(std::move(wanted)));
+  sources.push_back(std::move(source));
+  numbers_.emplace(settings.back()->name, number);
+  return number;
+}
+
+uint32_t ClusterTable::find(std::string_view name) const noexcept {
+  const auto found = numbers_.find(name);
+  return found == numbers_.end() ? kMissing : found->second;
+}
+
+void ClusterTable::add_outbound(const Registry& registry, const DestinationRules& rules, const api::MeshConfig& config) {
+  add(fixed(kPassthroughCluster, config, true));
+  add(fixed(kBlackHoleCluster, config, false));
+  for (const auto& service : registry.services()) {
+    const EffectiveRule rule = rules.rule_for(service);
+    const auto balancer = rule.load_balancer.value_or(base::LoadBalancer::kLeastRequest);
+    for (const auto& port : service.ports) {
+      add(settings_of(service, port, {}, balancer, config), {&service, port.number, {}});
+      for (const auto& subset : rule.subsets)
+        add(settings_of(service, port, subset.name.value, subset.load_balancer.value_or(balancer), config), {&service, port.number, subset.labels});
+    }
+  }
+}
+
+}  // namespace routing
