@@ -1,0 +1,179 @@
+#include "telemetry/text.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <ctime>
+
+#include "telemetry/access_log.h"
+
+namespace telemetry {
+namespace {
+
+constexpr char kHex[] = "0123456789abcdef";
+
+// Writes `number` with leading zeros into `digits` characters.
+void append_padded(std::string& out, uint64_t number, int digits) {
+  std::array<char, 20> text;
+  for (int i = digits - 1; i >= 0; --i, number /= 10) text[static_cast<size_t>(i)] = static_cast<char>('0' + number % 10);
+  out.append(text.data(), static_cast<size_t>(digits));
+}
+
+// Length of the UTF-8 sequence that begins `text`, 0 when it is none (RFC 3629: no overlong forms, surrogates, above U+10FFFF).
+size_t utf8_length(std::string_view text) noexcept {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const auto follows = [&](size_t n) {
+    if (text.size() < n) return false;
+    for (size_t i = 1; i < n; ++i) {
+      if ((byte(i) & 0xc0) != 0x80) return false;
+    }
+    return true;
+  };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xc2 && first < 0xe0) return follows(2) ? 2 : 0;
+  if (first >= 0xe0 && first < 0xf0) {
+    if (!follows(3) || (first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f)) return 0;
+    return 3;
+  }
+  if (first >= 0xf0 && first < 0xf5) {
+    if (!follows(4) || (first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) > 0x8f)) return 0;
+    return 4;
+  }
+  return 0;
+}
+
+// Digits of the second's fraction, cut.
+void append_fraction(std::string& out, std::chrono::nanoseconds fraction, int digits) {
+  auto value = static_cast<uint64_t>(fraction.count());
+  for (int i = 9; i > digits; --i) value /= 10;
+  append_padded(out, value, digits);
+}
+
+void append_strftime(std::string& out, const std::tm& fields, const char (&format)[3]) {
+  std::array<char, 64> text;
+  out.append(text.data(), std::strftime(text.data(), text.size(), format, &fields));
+}
+
+void append_custom_time(std::string& out, std::chrono::sys_seconds second, std::chrono::nanoseconds fraction, const std::string& format) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(second);
+  std::tm fields{};
+  gmtime_r(&seconds, &fields);
+  for (size_t i = 0; i < format.size(); ++i) {
+    const std::string_view rest = std::string_view(format).substr(i);
+    const char next = rest.size() > 1 ? rest[1] : '\0';
+    const char third = rest.size() > 2 ? rest[2] : '\0';
+    if (rest[0] != '%' || next == '\0') {
+      append_line_text(out, rest.substr(0, 1));
+    } else if (next == 'f') {
+      append_fraction(out, fraction, 9);
+      i += 1;
+    } else if (next >= '1' && next <= '9' && third == 'f') {
+      append_fraction(out, fraction, next - '0');
+      i += 2;
+    } else if (next == 'E' && third >= '1' && third <= '9' && rest.size() > 3 && rest[3] == 'S') {
+      append_padded(out, static_cast<uint64_t>(fields.tm_sec), 2);
+      out += '.';
+      append_fraction(out, fraction, third - '0');
+      i += 3;
+    } else if (next == 's') {
+      append_number(out, static_cast<uint64_t>(std::max<std::time_t>(seconds, 0)));
+      i += 1;
+    } else {
+      append_strftime(out, fields, {'%', next, '\0'});
+      i += 1;
+    }
+  }
+}
+
+}  // namespace
+
+void append_number(std::string& out, uint64_t number) {
+  std::array<char, 20> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+  out.append(digits.data(), end);
+}
+
+void append_ip(std::string& out, const base::Ip& ip) {
+  std::array<char, INET6_ADDRSTRLEN> text;
+  if (inet_ntop(ip.v4 ? AF_INET : AF_INET6, ip.bytes.data(), text.data(), text.size())) out += text.data();
+}
+
+void append_address(std::string& out, const base::SocketAddress& address) {
+  if (!address.ip.v4) out += '[';
+  append_ip(out, address.ip);
+  out += address.ip.v4 ? ":" : "]:";
+  append_number(out, address.port);
+}
+
+void append_line_text(std::string& out, std::string_view text) {
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      out += "\\x";
+      out += kHex[byte >> 4];
+      out += kHex[byte & 15];
+      continue;
+    }
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+}
+
+void append_json_text(std::string& out, std::string_view text) {
+  while (!text.empty()) {
+    const auto byte = static_cast<unsigned char>(text.front());
+    const size_t length = utf8_length(text);
+    if (length == 0) {
+      out += "\\\\x";
+      out += kHex[byte >> 4];
+      out += kHex[byte & 15];
+      text.remove_prefix(1);
+      continue;
+    }
+    if (byte < 0x20 || byte == 0x7f) {
+      out += "\\u00";
+      out += kHex[byte >> 4];
+      out += kHex[byte & 15];
+    } else {
+      if (byte == '"' || byte == '\\') out += '\\';
+      out += text.substr(0, length);
+    }
+    text.remove_prefix(length);
+  }
+}
+
+void append_host_name(std::string& out, std::string_view text) {
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '*' || c == ':';
+    out += plain ? c : '_';
+  }
+}
+
+void append_time(std::string& out, std::chrono::system_clock::time_point at, const std::string& format) {
+  using namespace std::chrono;
+  const auto second = floor<seconds>(at);
+  const auto fraction = duration_cast<nanoseconds>(at - second);
+  if (!format.empty()) return append_custom_time(out, second, fraction, format);
+  const auto day = floor<days>(second);
+  const year_month_day date(day);
+  const hh_mm_ss time(second - day);
+  append_padded(out, static_cast<uint64_t>(std::max(static_cast<int>(date.year()), 0)), 4);
+  out += '-';
+  append_padded(out, static_cast<unsigned>(date.month()), 2);
+  out += '-';
+  append_padded(out, static_cast<unsigned>(date.day()), 2);
+  out += 'T';
+  append_padded(out, static_cast<uint64_t>(time.hours().count()), 2);
+  out += ':';
+  append_padded(out, static_cast<uint64_t>(time.minutes().count()), 2);
+  out += ':';
+  append_padded(out, static_cast<uint64_t>(time.seconds().count()), 2);
+  out += '.';
+  append_fraction(out, fraction, 3);
+  out += 'Z';
+}
+
+}  // namespace telemetry
