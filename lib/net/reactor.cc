@@ -5,7 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <optional>
+#include <utility>
 
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/executor_work_guard.hpp>
@@ -132,24 +132,23 @@ Descriptor::Descriptor(Worker& worker, int fd, DescriptorOwner& owner) : block_(
   if (error) ::close(fd);
 }
 
-Descriptor::~Descriptor() {
+Descriptor::Descriptor(Descriptor&& other, DescriptorOwner& owner) noexcept : block_(std::exchange(other.block_, nullptr)) {
+  if (block_) block_->owner = &owner;
+}
+
+void Descriptor::close() noexcept {
+  if (!block_) return;
   block_->owner = nullptr;
   error_code ignored;
   block_->descriptor.close(ignored);
-  Block::drop(block_);
+  Block::drop(std::exchange(block_, nullptr));
 }
 
-int Descriptor::fd() const noexcept { return block_->descriptor.is_open() ? block_->descriptor.native_handle() : -1; }
-bool Descriptor::usable() const noexcept { return block_->descriptor.is_open(); }
-
-int Descriptor::release() noexcept {
-  block_->owner = nullptr;
-  return block_->descriptor.is_open() ? block_->descriptor.release() : -1;
-}
+int Descriptor::fd() const noexcept { return block_ && block_->descriptor.is_open() ? block_->descriptor.native_handle() : -1; }
 
 void Descriptor::wait(Wait kind) noexcept {
   const auto index = static_cast<size_t>(kind);
-  if (block_->waiting[index] || !usable()) return;
+  if (!usable() || block_->waiting[index]) return;
   block_->waiting[index] = true;
   block_->descriptor.async_wait(kAsioWait[index], [block = Block::Ref(*block_), kind](error_code) {
     block->waiting[static_cast<size_t>(kind)] = false;

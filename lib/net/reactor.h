@@ -56,14 +56,14 @@ class DescriptorOwner {
 class Descriptor {
  public:
   Descriptor(Worker& worker, int fd, DescriptorOwner& owner);   // takes fd
-  ~Descriptor();
+  Descriptor(Descriptor&& other, DescriptorOwner& owner) noexcept;   // from now on `owner` is told; `other` is closed
+  ~Descriptor() { close(); }
   Descriptor(const Descriptor&) = delete;
-  int fd() const noexcept;
-  // False: the loop could not take the descriptor (out of memory or of watches); it never gets ready.
-  bool usable() const noexcept;
+  // False: closed, or the loop could not take the descriptor (out of memory or of watches). It never gets ready.
+  bool usable() const noexcept { return fd() >= 0; }
+  int fd() const noexcept;                             // -1 when not usable
   void wait(Wait wait) noexcept;
-  // Gives the descriptor out of our hands; waits end unheard. -1 when it was not usable.
-  int release() noexcept;
+  void close() noexcept;
 
  private:
   struct Block;

@@ -37,6 +37,7 @@ bool ReadOp::start() {
 }
 
 void ReadOp::finish() noexcept {
+  if (queued) leave_queue();             // e.g. cancelled, and the loop was faster
   if (stream->reading_ == this) stream->reading_ = nullptr;
   attached = false;
   if (stream->cancelled()) result = std::unexpected(stream->why());
@@ -64,6 +65,7 @@ bool WriteOp::start() {
 }
 
 void WriteOp::finish() noexcept {
+  if (queued) leave_queue();             // e.g. cancelled, and the loop was faster
   if (stream->writing_ == this) stream->writing_ = nullptr;
   attached = false;
   if (stream->cancelled()) result = std::unexpected(stream->why());

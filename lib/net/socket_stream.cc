@@ -1,0 +1,323 @@
+#include "net/socket_stream.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "net/slab.h"
+#include "net/socket_address.h"
+
+namespace net {
+namespace {
+
+// A reader whose peer always has more would never wait and keep the worker from everybody else; after this many bytes without
+// a wait it lets the loop go round once.
+constexpr uint32_t kBurst = 1 << 20;
+
+class SocketStream final : public Stream, private DescriptorOwner {
+ public:
+  template <class D> SocketStream(Worker& worker, D&& descriptor, SocketFacts facts);
+  ~SocketStream() override;
+
+  void unread(Slice bytes) override { unread_.prepend(bytes); }
+  bool readable() noexcept override;
+  void shutdown_write() noexcept override;
+  void reset() noexcept override;
+  base::SocketAddress local() const noexcept override;
+  base::SocketAddress peer() const noexcept override { return facts_.peer; }
+  Result<base::OriginalDst> original_dst() const noexcept override;
+  int raw_fd() const noexcept override { return descriptor_.fd(); }
+
+ private:
+  bool start_read(ReadOp& op) override;
+  bool start_write(WriteOp& op) override;
+  void watch_changed() noexcept override;
+  void on_cancel() noexcept override;
+  void on_wait_over(Wait wait) noexcept override;
+
+  bool take(ReadOp& op);                 // true: op.result is set; false: the loop waits
+  bool receive(ReadOp& op);
+  void flush();
+  void send_fin() noexcept { ::shutdown(descriptor_.fd(), SHUT_WR); }
+  void look() noexcept;                  // for the watch: what has happened at the other end?
+
+  Descriptor descriptor_;
+  Slab unread_, unsent_;
+  SocketFacts facts_;
+  mutable base::SocketAddress local_;
+  uint32_t burst_ = 0;
+  uint16_t read_errno_ = 0, write_errno_ = 0;
+  bool try_reading_;                     // the kernel may have bytes that nobody took: no need to wait first
+  bool fin_wanted_ = false;              // behind unsent_
+};
+
+Error reset_error(int sys) { return {.code = base::Code::kReset, .sys = static_cast<uint16_t>(sys)}; }
+
+template <class D>
+SocketStream::SocketStream(Worker& worker, D&& descriptor, SocketFacts facts)
+    : Stream(worker), descriptor_(std::forward<D>(descriptor)(*this)), unread_(worker), unsent_(worker), facts_(std::move(facts)),
+      try_reading_(facts_.try_reading) {
+  if (!descriptor_.usable()) read_errno_ = write_errno_ = ENOMEM;
+}
+
+SocketStream::~SocketStream() {
+  descriptor_.close();                   // before the count: whoever sees it fall may count descriptors
+  if (facts_.counter) facts_.counter->connection_over(worker());
+}
+
+bool SocketStream::start_read(ReadOp& op) {
+  op.step = [](Op& base) noexcept {
+    auto& read = static_cast<ReadOp&>(base);
+    auto& self = static_cast<SocketStream&>(*read.stream);
+    if (self.cancelled() || self.take(read)) read.finish();
+  };
+  return take(op);
+}
+
+bool SocketStream::take(ReadOp& op) {
+  if (!unread_.empty()) {
+    const auto scratch = worker().scratch();
+    const size_t n = std::min(unread_.size(), scratch.size());
+    std::memcpy(scratch.data(), unread_.front().data(), n);
+    unread_.consume(n);
+    op.result = worker().borrow_scratch(n);
+    return true;
+  }
+  if (read_errno_) {
+    op.result = std::unexpected(reset_error(read_errno_));
+    return true;
+  }
+  if (try_reading_ && burst_ < kBurst && receive(op)) return true;
+  burst_ = 0;
+  descriptor_.wait(Wait::kRead);
+  return false;
+}
+
+bool SocketStream::receive(ReadOp& op) {
+  const auto scratch = worker().scratch();
+  ssize_t n;
+  do {
+    n = ::recv(descriptor_.fd(), scratch.data(), scratch.size(), MSG_DONTWAIT);
+  } while (n < 0 && errno == EINTR);
+  if (n > 0) {
+    // A read that was not filled has emptied the socket: the next one waits without trying. The wait reports what came since.
+    try_reading_ = static_cast<size_t>(n) == scratch.size();
+    burst_ += static_cast<uint32_t>(n);
+    op.result = worker().borrow_scratch(static_cast<size_t>(n));
+    return true;
+  }
+  if (n == 0 && write_errno_ != ECONNRESET) {
+    op.result = Borrowed();
+    return true;
+  }
+  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+    try_reading_ = false;
+    return false;
+  }
+  // The kernel tells a reset once; had our write heard it, reading would see a clean end.
+  read_errno_ = static_cast<uint16_t>(n == 0 ? ECONNRESET : errno);
+  op.result = std::unexpected(reset_error(read_errno_));
+  return true;
+}
+
+bool SocketStream::start_write(WriteOp& op) {
+  if (write_errno_ || fin_wanted_) {
+    op.result = std::unexpected(reset_error(write_errno_ ? write_errno_ : EPIPE));
+    return true;
+  }
+  Slice head = op.head, piece = op.piece.bytes();
+  if (unsent_.empty()) {
+    iovec parts[2] = {{const_cast<std::byte*>(head.data()), head.size()}, {const_cast<std::byte*>(piece.data()), piece.size()}};
+    msghdr message{};
+    message.msg_iov = head.empty() ? parts + 1 : parts;
+    message.msg_iovlen = head.empty() ? 1 : 2;
+    ssize_t n;
+    do {
+      n = head.empty() && piece.empty() ? 0 : ::sendmsg(descriptor_.fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+      write_errno_ = static_cast<uint16_t>(errno);
+      op.result = std::unexpected(reset_error(write_errno_));
+      return true;
+    }
+    const size_t sent = n > 0 ? static_cast<size_t>(n) : 0;
+    if (sent == head.size() + piece.size()) return true;
+    const size_t of_head = std::min(sent, head.size());
+    head = head.subspan(of_head);
+    piece = piece.subspan(sent - of_head);
+  }
+  unsent_.append(head);
+  unsent_.append(piece);
+  op.head = {};
+  op.piece = {};
+  op.step = [](Op& base) noexcept {
+    auto& write = static_cast<WriteOp&>(base);
+    auto& self = static_cast<SocketStream&>(*write.stream);
+    if (self.write_errno_) write.result = std::unexpected(reset_error(self.write_errno_));
+    write.finish();
+  };
+  descriptor_.wait(Wait::kWrite);
+  return false;
+}
+
+// In the turn of a wait that is over.
+void SocketStream::flush() {
+  while (!unsent_.empty()) {
+    const Slice front = unsent_.front();
+    const ssize_t n = ::send(descriptor_.fd(), front.data(), front.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+      descriptor_.wait(Wait::kWrite);
+      return;
+    }
+    if (n < 0) {
+      write_errno_ = static_cast<uint16_t>(errno);
+      unsent_.clear();
+      break;
+    }
+    unsent_.consume(static_cast<size_t>(n));
+  }
+  if (fin_wanted_ && !write_errno_) send_fin();
+  if (writing_) writing_->step(*writing_);               // last: it may be the end of this stream
+}
+
+void SocketStream::on_wait_over(Wait wait) noexcept {
+  switch (wait) {
+    case Wait::kRead:
+      try_reading_ = true;
+      if (reading_) {
+        reading_->step(*reading_);
+      } else {
+        look();
+      }
+      break;
+    case Wait::kWrite:
+      if (!unsent_.empty()) flush();
+      break;
+    case Wait::kError:
+      look();
+      break;
+  }
+}
+
+void SocketStream::watch_changed() noexcept {
+  if (try_reading_ || read_errno_ || !unread_.empty()) {
+    look();
+  } else if (watch_) {
+    descriptor_.wait(Wait::kRead);                       // the same wait then serves the next read
+  }
+}
+
+// Peeking alone would not do: a reset hides behind unread bytes and behind a FIN, poll() tells it in front of both.
+void SocketStream::look() noexcept {
+  if (!watch_) return;
+  pollfd state{descriptor_.fd(), POLLIN | POLLRDHUP | POLLPRI, 0};
+  if (read_errno_ || ::poll(&state, 1, 0) < 0 || (state.revents & (POLLERR | POLLNVAL))) {
+    watch_->saw_error();
+    return;
+  }
+  char byte;
+  const ssize_t n = unread_.empty() ? ::recv(descriptor_.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) : 1;
+  if (n < 0) {
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+      watch_->saw_error();
+      return;
+    }
+    try_reading_ = false;
+    descriptor_.wait(Wait::kRead);
+    return;
+  }
+  // With both directions closed the kernel has nothing more to tell, and the wait would end again and again. So it would as
+  // long as a byte of urgent data stands unread: then we rather learn late that the peer left than burn the worker.
+  if (!(state.revents & (POLLHUP | POLLPRI))) descriptor_.wait(Wait::kError);
+  if (n > 0) {
+    watch_->saw_bytes();
+  } else {
+    watch_->saw_fin();
+  }
+}
+
+bool SocketStream::readable() noexcept {
+  if (cancelled() || read_errno_ || !unread_.empty()) return true;
+  pollfd state{descriptor_.fd(), POLLIN | POLLRDHUP, 0};
+  return ::poll(&state, 1, 0) > 0;
+}
+
+void SocketStream::shutdown_write() noexcept {
+  if (std::exchange(fin_wanted_, true) || write_errno_) return;
+  if (unsent_.empty()) send_fin();
+}
+
+void SocketStream::reset() noexcept {
+  if (!descriptor_.usable()) return;
+  local_ = local();
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(descriptor_.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  descriptor_.close();
+  unread_.clear();
+  unsent_.clear();
+  read_errno_ = write_errno_ = ECONNRESET;
+  if (reading_) worker().ready(*reading_);
+  if (writing_) worker().ready(*writing_);
+  if (watch_) watch_->saw_error();
+}
+
+void SocketStream::on_cancel() noexcept {
+  if (!unsent_.empty()) {
+    // What we dropped must not look like a clean end to the peer (a body that ends with the connection): it sees a reset.
+    unsent_.clear();
+    write_errno_ = ECONNRESET;
+    const linger now{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(descriptor_.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  }
+  if (reading_) worker().ready(*reading_);
+  if (writing_) worker().ready(*writing_);
+}
+
+base::SocketAddress SocketStream::local() const noexcept {
+  if (local_ == base::SocketAddress{} && descriptor_.usable()) local_ = local_address(descriptor_.fd());
+  return local_;
+}
+
+Result<base::OriginalDst> SocketStream::original_dst() const noexcept {
+  auto found = net::original_dst(descriptor_.fd());
+  if (found && facts_.transparent_port && !found->redirected) found->redirected = found->address.port != facts_.transparent_port;
+  return found;
+}
+
+}  // namespace
+
+std::unique_ptr<Stream> make_socket(Worker& worker, int fd, SocketFacts facts) {
+  const auto open = [&](DescriptorOwner& owner) { return Descriptor(worker, fd, owner); };
+  return std::make_unique<SocketStream>(worker, open, std::move(facts));
+}
+
+std::unique_ptr<Stream> make_socket(Worker& worker, Descriptor&& descriptor, SocketFacts facts) {
+  const auto move = [&](DescriptorOwner& owner) { return Descriptor(std::move(descriptor), owner); };
+  return std::make_unique<SocketStream>(worker, move, std::move(facts));
+}
+
+void set_tcp_options(int fd) noexcept {
+  const auto set = [fd](int level, int option, int value) { ::setsockopt(fd, level, option, &value, sizeof value); };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 60);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 20);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
+std::unique_ptr<Stream> adopt_socket(Worker& worker, int fd) {
+  set_tcp_options(fd);
+  return make_socket(worker, fd, {.peer = peer_address(fd), .counter = nullptr});
+}
+
+}  // namespace net
