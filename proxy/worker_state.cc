@@ -77,9 +77,9 @@ Counters::Counters(stats::Shard& shard)
       loops_refused(shard.counter("sluice_black_hole_connections_total")),
       refused_requests(shard.counter("envoy_http_downstream_cx_protocol_error")) {}
 
-WorkerState::WorkerState(net::Worker& w, Shared& s, stats::Shard& sh)
+WorkerState::WorkerState(net::Worker& w, Shared& s, stats::Shard& sh, const upstream::ClusterSeams& seams)
     : worker(w), shared(s), shard(sh), counters(sh), random(seed()),
-      clusters(w, [&s](const std::string& cluster) { return s.limits_of(cluster); }) {
+      clusters(w, [&s](const std::string& cluster) { return s.limits_of(cluster); }, seams) {
   log_line.reserve(2048);
   worker.attach(this);
 }

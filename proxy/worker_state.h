@@ -50,7 +50,7 @@ struct Counters {
 // Everything one worker owns: pools, the snapshot it works with, counters, its live connections.
 class WorkerState {
  public:
-  WorkerState(net::Worker& worker, Shared& shared, stats::Shard& shard);
+  WorkerState(net::Worker& worker, Shared& shared, stats::Shard& shard, const upstream::ClusterSeams& seams = {});
   ~WorkerState();
 
   // A new configuration: clusters become those of the snapshot. Requests in flight keep the snapshot they began with.

@@ -143,7 +143,7 @@ class Clusters {
  public:
   // Gives the one SharedLimits of a cluster name; called on the worker, must be thread-safe.
   using LimitsOf = std::function<std::shared_ptr<SharedLimits>(const std::string&)>;
-  Clusters(net::Worker& worker, LimitsOf limits_of);
+  Clusters(net::Worker& worker, LimitsOf limits_of, const ClusterSeams& seams = {});
   ~Clusters();
   // Makes the set of clusters exactly this: keeps those of the same name, retires the others.
   void apply(std::span<const std::shared_ptr<const base::ClusterSettings>> settings);
