@@ -16,8 +16,8 @@ constexpr size_t kCount = std::size(kNames);
 
 constexpr uint32_t hash_of(std::string_view text) noexcept {
   // FNV-1a over at most 64 bytes: names are short, and a stranger's long name must not cost us more.
-  uint32_t hash = 2166136261u;
-  for (size_t i = 0; i < text.size() && i < 64; ++i) hash = (hash ^ static_cast<unsigned char>(text[i])) * 16777619u;
+  uint32_t hash = kNameHashSeed;
+  for (size_t i = 0; i < text.size() && i < kHashedBytes; ++i) hash = name_hash_step(hash, text[i]);
   return hash;
 }
 
@@ -48,6 +48,7 @@ Field make(std::string_view name, std::string_view value) noexcept {
 
 FieldId field_id(std::string_view lower) noexcept { return id_of(lower, hash_of(lower)); }
 std::string_view field_name(FieldId id) noexcept { return kNames[static_cast<size_t>(id) < kCount ? static_cast<size_t>(id) : 0]; }
+FieldId field_id(std::string_view lower, uint32_t hash) noexcept { return id_of(lower, hash); }
 uint32_t name_hash(std::string_view lower) noexcept { return hash_of(lower); }
 
 const Field* Fields::find(FieldId id) const noexcept {

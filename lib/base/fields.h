@@ -42,6 +42,12 @@ struct Field {
 FieldId field_id(std::string_view lower) noexcept;
 std::string_view field_name(FieldId id) noexcept;
 uint32_t name_hash(std::string_view lower) noexcept;
+// For scanners that hash a name while they read it: name_hash of a name of at most kHashedBytes bytes, byte by byte, and
+// field_id when the hash is known.
+inline constexpr uint32_t kNameHashSeed = 2166136261u;
+inline constexpr size_t kHashedBytes = 64;
+constexpr uint32_t name_hash_step(uint32_t hash, char c) noexcept { return (hash ^ static_cast<unsigned char>(c)) * 16777619u; }
+FieldId field_id(std::string_view lower, uint32_t hash) noexcept;
 
 // The one table of header fields of a message: codec, filters, engine and access log read the same rows. Ordered, duplicates
 // kept. Names are lower-case always. It stores views: text must live as long as the message, which is what `keep` is for.
