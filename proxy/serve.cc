@@ -117,82 +117,86 @@ net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, uint
   co_return heard;
 }
 
-net::Task<> serve_auto(WorkerState& state, Connection& connection, uint32_t tcp_cluster) {
-  auto heard = co_await listen_to_both(state, connection, tcp_cluster);
-  if (heard.speaks == Speaks::kHttp1) co_await serve_http(state, connection);
-  else if (heard.speaks == Speaks::kOpaque) co_await serve_tcp(state, connection, tcp_cluster, std::move(heard.leased));
-}
+// What a connection turned out to be.
+struct Path {
+  enum class Kind : uint8_t { kClose, kHttp, kTcp } kind = Kind::kClose;
+  uint32_t cluster = routing::RoutePlan::kMissing;
+  std::unique_ptr<upstream::TcpLease> leased;
+};
 
-// A declared HTTP port never dials early. Bytes that are no HTTP pass where ALLOW_ANY lets them (traffic.md §3.3).
-net::Task<> serve_declared_http(WorkerState& state, Connection& connection, uint32_t tcp_cluster) {
-  if (tcp_cluster == routing::RoutePlan::kMissing) {
-    co_await serve_http(state, connection);
-    co_return;
-  }
-  connection.state = "detect";
-  connection.waits_for = "client";
-  const Speaks speaks = co_await sniff_downstream(state, connection);
-  if (speaks == Speaks::kHttp1) co_await serve_http(state, connection);
-  else if (speaks == Speaks::kOpaque) co_await serve_tcp(state, connection, tcp_cluster);
-}
-
-net::Task<> serve_listener(WorkerState& state, Connection& connection) {
+// The listener of this destination, and where it wants to know them, the first bytes. A task of its own so that its frame is
+// gone while the connection is served: an idle connection keeps two frames, this file's serve_connection and the codec's.
+net::Task<Path> choose_path(WorkerState& state, Connection& connection) {
+  Path path;
   const routing::Listener* listener = state.snapshot ? state.snapshot->listener_for(connection.direction, connection.dst) : nullptr;
-  if (!listener) co_return;
-  const uint32_t tcp_cluster = listener->tcp_cluster;
+  if (!listener) co_return path;
+  path.cluster = listener->tcp_cluster;
+  Speaks speaks = Speaks::kNobody;
   switch (listener->kind) {
-    case Kind::kHttp: co_await serve_declared_http(state, connection, tcp_cluster); break;
+    case Kind::kHttp:
+      // A declared HTTP port never dials early. Bytes that are no HTTP pass where ALLOW_ANY lets them (traffic.md §3.3).
+      if (path.cluster == routing::RoutePlan::kMissing) {
+        speaks = Speaks::kHttp1;
+        break;
+      }
+      connection.state = "detect";
+      connection.waits_for = "client";
+      speaks = co_await sniff_downstream(state, connection);
+      break;
     case Kind::kTcp:
-    case Kind::kPassthrough: co_await serve_tcp(state, connection, tcp_cluster); break;
-    case Kind::kAuto: co_await serve_auto(state, connection, tcp_cluster); break;
+    case Kind::kPassthrough: speaks = Speaks::kOpaque; break;
+    case Kind::kAuto: {
+      auto heard = co_await listen_to_both(state, connection, path.cluster);
+      speaks = heard.speaks;
+      path.leased = std::move(heard.leased);
+      break;
+    }
     case Kind::kBlackHole:
       state.counters.loops_refused.add();
       connection.stream->reset();
       break;
   }
+  if (speaks != Speaks::kNobody) path.kind = speaks == Speaks::kHttp1 ? Path::Kind::kHttp : Path::Kind::kTcp;
+  co_return path;
 }
 
-net::Task<> serve_redirected(net::Worker& worker, std::unique_ptr<net::Stream> stream, Direction direction) {
+net::Task<> serve_connection(net::Worker& worker, std::unique_ptr<net::Stream> stream, Direction direction) {
   WorkerState& state = state_of(worker);
   Connection connection;
   const Registered registered(state, connection, *stream, direction);
-  const auto dst = stream->original_dst();
-  if (!dst) co_return;
-  connection.dst = *dst;
-  co_await serve_listener(state, connection);
+  if (direction == Direction::kGateway) {
+    connection.dst = {.address = stream->local(), .redirected = false};
+  } else {
+    const auto dst = stream->original_dst();
+    if (!dst) co_return;
+    connection.dst = *dst;
+  }
+  bool http = false;
+  {
+    Path path = co_await choose_path(state, connection);
+    http = path.kind == Path::Kind::kHttp;
+    if (path.kind == Path::Kind::kTcp) co_await serve_tcp(state, connection, path.cluster, std::move(path.leased));
+  }
+  if (!http) co_return;
+  connection.kind = "http";
+  connection.state = "idle";
+  connection.waits_for = "client";
+  HttpContext context{state, connection};
+  http::H1Server server(worker, *stream, state.h1_options);
+  connection.server = &server;
+  co_await server.serve(&serve_request, &context);
+  connection.server = nullptr;
 }
 }  // namespace
 
 net::Task<> serve_outbound(net::Worker& worker, std::unique_ptr<net::Stream> stream, void*) {
-  return serve_redirected(worker, std::move(stream), Direction::kOutbound);
+  return serve_connection(worker, std::move(stream), Direction::kOutbound);
 }
 net::Task<> serve_inbound(net::Worker& worker, std::unique_ptr<net::Stream> stream, void*) {
-  return serve_redirected(worker, std::move(stream), Direction::kInbound);
+  return serve_connection(worker, std::move(stream), Direction::kInbound);
 }
-
 net::Task<> serve_gateway(net::Worker& worker, std::unique_ptr<net::Stream> stream, void*) {
-  WorkerState& state = state_of(worker);
-  Connection connection;
-  const Registered registered(state, connection, *stream, Direction::kGateway);
-  connection.dst = {.address = stream->local(), .redirected = false};
-  co_await serve_listener(state, connection);
-}
-
-net::Task<> serve_http(WorkerState& state, Connection& connection) {
-  connection.kind = "http";
-  connection.state = "idle";
-  connection.waits_for = "client";
-  const auto& mesh = state.snapshot->mesh_config();
-  http::H1Options options;
-  options.path = static_cast<http::PathMode>(mesh.normalization);
-  options.http10 = state.shared.options().http10;
-  options.preserve_case = mesh.defaults.preserve_header_case.value_or(false);
-  options.secure = connection.stream->tls() != nullptr;
-  HttpContext context{state, connection};
-  http::H1Server server(state.worker, *connection.stream, options);
-  connection.server = &server;
-  co_await server.serve(&serve_request, &context);
-  connection.server = nullptr;
+  return serve_connection(worker, std::move(stream), Direction::kGateway);
 }
 
 }  // namespace proxy

@@ -15,8 +15,6 @@ net::Task<> serve_outbound(net::Worker& worker, std::unique_ptr<net::Stream> str
 net::Task<> serve_inbound(net::Worker& worker, std::unique_ptr<net::Stream> stream, void* unused);
 net::Task<> serve_gateway(net::Worker& worker, std::unique_ptr<net::Stream> stream, void* unused);
 
-// HTTP/1 on a connection whose first bytes may have been looked at; returns when it is to be closed.
-net::Task<> serve_http(WorkerState& state, Connection& connection);
 // Opaque bytes to `cluster` of the snapshot that is current now. `leased`: an upstream connection that is open already.
 net::Task<> serve_tcp(WorkerState& state, Connection& connection, uint32_t cluster, std::unique_ptr<upstream::TcpLease> leased = nullptr);
 

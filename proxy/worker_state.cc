@@ -91,6 +91,9 @@ void WorkerState::apply(config::SnapshotHandle next, const routing::Endpoints& e
     const auto& mesh = next->mesh_config();
     log = shared.access_log(mesh.access_log_file);
     log_format = log ? format_of(mesh) : nullptr;
+    h1_options.path = static_cast<http::PathMode>(mesh.normalization);
+    h1_options.http10 = shared.options().http10;
+    h1_options.preserve_case = mesh.defaults.preserve_header_case.value_or(false);
     if (!metrics) metrics = std::make_unique<telemetry::IstioMetrics>(shard, self_of(next->self()));
     snapshot = std::move(next);
   }

@@ -76,6 +76,7 @@ class WorkerState {
   std::unique_ptr<telemetry::IstioMetrics> metrics;
   std::shared_ptr<const telemetry::AccessLogFormat> log_format;
   logs::Sink* log = nullptr;                 // null: the access log is off
+  http::H1Options h1_options;                // of downstream connections, from the live configuration
   std::string log_line;                      // reused, so that a line costs no allocation
   base::IntrusiveList<Connection> connections;
 
