@@ -92,13 +92,15 @@ class Session {
   }
 
   Done clean() {
+    // What cannot be read cannot be called clean; one backend missing from the kernel is normal.
+    if (std::ranges::none_of(holdings_, &Holding::usable)) return std::unexpected(holdings_.front().why_not);
     for (auto& holding : holdings_)
       for (const bool ipv4 : kFamilies)
         if (auto done = remove_rules(holding, ipv4); !done) return done;
     if (options_.dry_run) return {};
     marks_.insert(options_.tproxy_mark);
     for (const bool ipv4 : kFamilies)
-      if (auto done = netlink_.remove_local_routes(ipv4, marks_, options_.tproxy_table); !done) return done;
+      if (auto done = netlink_.remove_local_routes(ipv4, {marks_, options_.tproxy_table, {}}); !done) return done;
     return netlink_.remove_marker_address();
   }
 
@@ -184,10 +186,11 @@ class Session {
 
   // What only the replaced rules needed.
   Done retire(const Holding& holding, bool ipv4) {
-    const auto old = iptables::marks_of(holding.state(ipv4));
     const auto& wanted = rules_.family(ipv4);
-    if (!old.empty() && (wanted.empty() || !needs_tproxy_routes(options_)))
-      if (auto done = netlink_.remove_local_routes(ipv4, old, options_.tproxy_table); !done) return done;
+    Netlink::Stale stale{iptables::marks_of(holding.state(ipv4)), 0, {}};
+    if (!wanted.empty() && needs_tproxy_routes(options_)) stale.keep = std::pair(options_.tproxy_mark, options_.tproxy_table);
+    if (!stale.marks.empty())
+      if (auto done = netlink_.remove_local_routes(ipv4, stale); !done) return done;
     if (!ipv4 && wanted.empty() && !holding.ours(false).empty()) return netlink_.remove_marker_address();
     return {};
   }
@@ -198,7 +201,7 @@ class Session {
     const auto plan = now ? make_plan(*now, own_rules(*now, rules_.family(ipv4)), holding.ours(ipv4), false) : iptables::Plan{};
     const auto done = plan.text.empty() ? Done{} : holding.tools.restore(ipv4, plan.text);
     if (!now || !done) say(Severity::kWarning, "{} rules may be incomplete, run sluice-init --cleanup-only: {}", family_name(ipv4), now ? done.error() : now.error());
-    if (std::exchange(added_route_[ipv4 ? 0 : 1], false)) (void)netlink_.remove_local_routes(ipv4, {options_.tproxy_mark}, options_.tproxy_table);
+    if (std::exchange(added_route_[ipv4 ? 0 : 1], false)) (void)netlink_.remove_local_routes(ipv4, {{options_.tproxy_mark}, options_.tproxy_table, {}});
     if (!ipv4 && std::exchange(added_address_, false)) (void)netlink_.remove_marker_address();
   }
 

@@ -196,13 +196,14 @@ std::expected<bool, std::string> Netlink::add_local_route(bool ipv4, uint32_t ma
   return true;
 }
 
-std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const std::set<uint32_t>& marks, uint32_t table) {
+std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const Stale& stale) {
   std::set<std::pair<uint32_t, uint32_t>> rules;
   // A kernel without IPv6 or without policy routing has nothing to remove.
-  if (tables_of(ipv4, marks, rules) != 0) return {};
-  std::set<uint32_t> tables{table};
+  if (tables_of(ipv4, stale.marks, rules) != 0) return {};
+  std::set<uint32_t> tables;
+  if (stale.also_table) tables.insert(stale.also_table);
   for (const auto& [mark, to] : rules) {
-    if (to != table && !leads_to_lo(ipv4, to)) continue;
+    if (stale.keep == std::pair(mark, to) || (to != stale.also_table && !leads_to_lo(ipv4, to))) continue;
     tables.insert(to);
     Message rule(RTM_DELRULE, 0, rule_header(ipv4));
     rule.add(FRA_FWMARK, mark);
@@ -212,6 +213,7 @@ std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const s
     while ((error = request(rule)) == 0) {}
     if (error != ENOENT) return std::unexpected(failure(fmt::format("ip{} rule del fwmark {} lookup {}", ipv4 ? "" : " -6", mark, to), error));
   }
+  if (stale.keep) tables.erase(stale.keep->second);
   for (const auto of : tables) {
     if (!leads_to_lo(ipv4, of)) continue;
     Message route(RTM_DELROUTE, 0, route_header(ipv4));

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -19,9 +20,14 @@ class Netlink {
 
   // ip route add local default dev lo table TABLE, ip rule add fwmark MARK lookup TABLE. False when both were there already.
   std::expected<bool, std::string> add_local_route(bool ipv4, uint32_t mark, uint32_t table);
-  // Removes the route out of `table` and out of every table to which a rule with one of `marks` leads, and those rules, however
-  // many there are (Istio's own program adds one more at each run). A table that does not lead to lo is somebody else's.
-  std::expected<void, std::string> remove_local_routes(bool ipv4, const std::set<uint32_t>& marks, uint32_t table);
+  // Removes the rules with one of `marks`, however many (Istio's own program adds one more at each run), and the routes they
+  // lead to, as well as the route out of `also_table`. A table that does not lead to lo is somebody else's; `keep` stays.
+  struct Stale {
+    std::set<uint32_t> marks;
+    uint32_t also_table = 0;
+    std::optional<std::pair<uint32_t, uint32_t>> keep;   // mark and table that are still wanted
+  };
+  std::expected<void, std::string> remove_local_routes(bool ipv4, const Stale& stale);
   // ip -6 addr add ::6/128 dev lo: the proxy's source address when it hands a connection to the app. False: it was there.
   std::expected<bool, std::string> add_marker_address();
   std::expected<void, std::string> remove_marker_address();

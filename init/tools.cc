@@ -15,7 +15,7 @@ std::string one_line(std::string_view text) {
   std::string out;
   for (const char c : text) {
     if (c != '\n') out += c;
-    else if (!out.empty() && !out.ends_with("; ")) out += "; ";
+    else if (!out.empty() && !out.ends_with("; ") && !out.ends_with(": ")) out += "; ";
   }
   while (out.ends_with("; ")) out.resize(out.size() - 2);
   return out;

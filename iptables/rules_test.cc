@@ -1,0 +1,99 @@
+#include "iptables/rules.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include "iptables/options.h"
+
+namespace iptables {
+namespace {
+
+Options parsed(std::vector<const char*> arguments) {
+  const auto invocation = parse_options(arguments, [](const char*) -> const char* { return nullptr; });
+  EXPECT_TRUE(invocation) << invocation.error();
+  return invocation ? invocation->options : Options{};
+}
+
+struct Case {
+  const char* name;
+  std::vector<const char*> arguments;
+  bool ipv6 = false;
+  std::vector<const char*> dns = {};
+  const char* owner_groups = nullptr;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
+// One golden per class of options; the exam compares the same builder with Istio's own goldens.
+const Case kCases[] = {
+    {"pod", {"-i", "*", "-b", "*", "-d", "15090,15021,15020"}, true},
+    {"nothing", {}},
+    {"ports", {"-p", "9001", "-z", "9006", "-e", "9008", "-b", "80,7000:7010", "-q", "443", "-o", "22", "-d", "80"}},
+    {"ranges", {"-i", "10.0.0.0/8,fd00::/8", "-x", "10.1.0.0/16,fd00:1::/32", "-b", "*"}, true},
+    {"loopback-range", {"-i", "127.1.2.3/32", "--redirect-dns", "--capture-all-dns"}},
+    {"ids", {"-u", "3,4", "-g", "1,2"}},
+    {"uid-is-default-gid", {"-u", "1500"}},
+    {"excluded-interfaces", {"-c", "eth1,eth2+", "-m", "TPROXY", "-b", "*"}},
+    {"virtual-interfaces", {"-k", "eth1,eth2", "-i", "10.0.0.0/8,fd00::/8"}, true},
+    {"virtual-interfaces-all", {"-k", "eth1", "-i", "*"}},
+    {"drop-invalid-tproxy", {"--drop-invalid", "-m", "TPROXY", "-b", "*"}},
+    {"tproxy-ports", {"-m", "TPROXY", "-b", "80,443", "-t", "512", "-u", "7"}, true},
+    {"tproxy-no-inbound", {"-m", "TPROXY"}},
+    {"dns-servers", {"--redirect-dns"}, true, {"10.0.0.10", "10.0.0.11", "fd00::a"}},
+    {"dns-other-family", {"--redirect-dns"}, true, {"fd00::a"}},
+    {"dns-all", {"--redirect-dns", "--capture-all-dns", "-i", "*"}, true},
+    {"dns-no-server", {"--redirect-dns"}},
+    {"owner-groups", {}, false, {}, "java,202"},
+};
+
+class Golden : public testing::TestWithParam<Case> {};
+
+TEST_P(Golden, RestoreText_IsTheCommittedOne) {
+  const Case& c = GetParam();
+  Options options = parsed(c.arguments);
+  if (c.owner_groups) options.owner_groups = {.all = false, .list = {"java", "202"}};
+  Facts facts;
+  facts.ipv6 = c.ipv6;
+  for (const char* server : c.dns) facts.dns_servers.push_back(*base::Ip::parse(server));
+  const auto rules = build_rules(options, facts);
+  const auto text = "# iptables-restore\n" + restore_text(rules.v4) + (c.ipv6 ? "# ip6tables-restore\n" + restore_text(rules.v6) : "");
+
+  const auto path = std::string(SLUICE_SOURCE_DIR "/iptables/testdata/") + c.name + ".golden";
+  if (std::getenv("UPDATE_GOLDEN")) std::ofstream(path) << text;
+  std::ifstream in(path);
+  EXPECT_EQ(text, std::string(std::istreambuf_iterator<char>(in), {})) << path << "; UPDATE_GOLDEN=1 rewrites it";
+}
+
+INSTANTIATE_TEST_SUITE_P(Rules, Golden, testing::ValuesIn(kCases), [](const auto& info) {
+  std::string name = info.param.name;
+  for (char& c : name)
+    if (c == '-') c = '_';
+  return name;
+});
+
+TEST(Rules, WithoutIpv6_ThatFamilyIsEmpty) {
+  const auto rules = build_rules(parsed({"-i", "*"}), {});
+  EXPECT_TRUE(rules.v6.empty());
+  EXPECT_FALSE(rules.v4.empty());
+}
+
+TEST(Rules, NoUidGiven_TheUserOfTheNamespaceIsExempt) {
+  Facts facts;
+  facts.proxy_id = "4242";
+  const auto text = restore_text(build_rules(parsed({}), facts).v4);
+  EXPECT_NE(text.find("--uid-owner 4242 -j RETURN"), std::string::npos);
+  EXPECT_NE(text.find("--gid-owner 4242 -j RETURN"), std::string::npos);
+  EXPECT_EQ(text.find("1337"), std::string::npos);
+}
+
+TEST(Rules, Text_NatIsCommittedLast) {
+  const auto text = restore_text(build_rules(parsed({"-m", "TPROXY", "-b", "*", "--redirect-dns", "--capture-all-dns"}), {}).v4);
+  EXPECT_LT(text.find("* raw"), text.find("* mangle"));
+  EXPECT_LT(text.find("* mangle"), text.find("* nat"));
+}
+
+}  // namespace
+}  // namespace iptables
