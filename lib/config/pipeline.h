@@ -20,6 +20,15 @@ struct Listing {
   std::vector<std::shared_ptr<const api::Resource>> resources;   // in the order in which later ones win
   doc::Problems problems;              // broken documents, duplicates
   std::string digest;                  // CONTRACT /config/status
+  // The winning ConfigMap istio-system/istio as it was written; null: there is none.
+  std::shared_ptr<const doc::Document> mesh_config;
+  // Places that could not be read or did not parse: objects that came from there keep their last good version.
+  struct Broken {
+    std::string file;                  // a folder's ends with '/'
+    std::string object;                // Kind/namespace/name as far as the text shows it; empty: any object of that file
+  };
+  std::vector<Broken> broken;
+  bool complete = true;                // false: a root is missing; what it held before is still listed
 };
 
 // Where configuration comes from: directories, Kubernetes, xDS. Runs on a thread of its own, calls the sink on it.
@@ -42,13 +51,18 @@ class Store {
  public:
   struct View {
     std::vector<std::shared_ptr<const api::Resource>> good;      // one per key
+    api::MeshConfig mesh_config;                                 // the last good one too
     doc::Problems problems;
     std::string digest;
+    bool complete = true;              // as the listing says
   };
   View update(Listing listing);
 
  private:
+  void update_mesh_config(const Listing& listing, View& view);
   std::vector<std::shared_ptr<const api::Resource>> last_good_;
+  api::MeshConfig mesh_config_;
+  std::shared_ptr<const doc::Document> mesh_document_;           // from which mesh_config_ was read
 };
 
 // A plain count owned by one worker; when the last handle of a worker goes, the snapshot is given back to the compiler thread,
@@ -82,9 +96,11 @@ class Publisher {
  public:
   // Runs on the worker: takes over snapshot and endpoints. An empty handle means: endpoints only.
   using Apply = std::function<void(net::Worker&, SnapshotHandle, std::shared_ptr<const routing::Endpoints>)>;
-  Publisher(std::vector<net::Worker*> workers, Apply apply);
+  // `returned` is called on a worker when it has given back a snapshot, so that somebody calls collect() soon; it must not block.
+  Publisher(std::vector<net::Worker*> workers, Apply apply, std::function<void()> returned = {});
   ~Publisher();                        // workers have stopped
   void publish(std::shared_ptr<routing::Snapshot> next, std::shared_ptr<const routing::Endpoints> endpoints);   // compiler thread
+  void collect();                                                // compiler thread: frees what the workers have given back
   bool live_everywhere(uint64_t version) const noexcept;         // any thread
   uint64_t version() const noexcept;                             // last published
   size_t old_snapshots_alive() const noexcept;                   // not counting the current one
@@ -110,8 +126,9 @@ class Pipeline {
     std::function<routing::Proxy(const api::Mesh&)> self;        // who we are now: labels follow the Pod when it changes
   };
   Pipeline(Options options, std::vector<net::Worker*> workers, Publisher::Apply apply);
-  ~Pipeline();
+  ~Pipeline();                         // stops; the workers stand still
   void start();
+  void stop();                         // joins its threads: nothing is posted to a worker afterwards
   Status status() const;               // any thread
   bool ready() const noexcept;         // the first snapshot is live on every worker
   size_t old_snapshots_alive() const noexcept;
