@@ -24,7 +24,8 @@ struct Mesh {
   const Pod* pod(std::string_view name_space, std::string_view name) const;
 };
 
-// Sorts valid resources into lists and takes MeshConfig from ConfigMap istio-system/istio. The mesh keeps the resources alive.
+// Sorts valid resources into lists; invalid ones are left out. `config` is what decode_mesh_config made of ConfigMap
+// istio-system/istio, or the defaults. The mesh keeps the resources alive.
 // The same kind, namespace and name twice: the caller (the store) has decided already.
 Mesh make_mesh(std::vector<std::shared_ptr<const Resource>> resources, const MeshConfig& config);
 

@@ -22,7 +22,8 @@ struct Meta {
   // creationTimestamp in seconds since 1970; files without one count as equally old, and the name decides (traffic.md §2.1.1).
   int64_t created = 0;
   doc::Mark at;                          // of the document's first key
-  std::string id() const { return kind + '/' + name_space + '/' + name; }   // "VirtualService/default/reviews"
+  // "VirtualService/default/reviews"; cluster-wide kinds have two parts: "Namespace/default".
+  std::string id() const { return name_space.empty() ? kind + '/' + name : kind + '/' + name_space + '/' + name; }
 };
 
 // Older first, then name, then namespace: the order in which Istio lets objects win.

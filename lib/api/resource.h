@@ -33,12 +33,13 @@ struct Resource {
 // types and values are errors of the object. Pure. `namespace_default` is what a missing namespace means.
 std::vector<std::shared_ptr<const Resource>> decode(const doc::Document& document);
 
-// MeshConfig from the text of key `mesh`; problems name ConfigMap/istio-system/istio and the true line.
+// MeshConfig from the text of key `mesh`; problems name ConfigMap/istio-system/istio and the true line. When one of them is an
+// error the result is the defaults: the caller keeps the MeshConfig it had.
 MeshConfig decode_mesh_config(const doc::Document& config_map_document, doc::Problems& problems);
 // proxy.istio.io/config of a pod; `text` is YAML.
 ProxyConfig decode_proxy_config(std::string_view text, const Meta& owner, doc::Problems& problems);
 
-// "80", "80/TCP" and names: Kubernetes' and Istio's durations ("1.5s", "300ms", "1h"), exact to a millisecond.
+// Kubernetes' and Istio's durations ("1.5s", "300ms", "1h"), exact to a millisecond.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 
 }  // namespace api
