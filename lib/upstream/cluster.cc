@@ -67,10 +67,12 @@ struct TextHash {
 struct Clusters::Impl {
   net::Worker& worker;
   LimitsOf limits_of;
+  ClusterSeams seams;
   std::unordered_map<std::string, std::unique_ptr<Cluster>, TextHash, std::equal_to<>> by_name;
 };
 
-Clusters::Clusters(net::Worker& worker, LimitsOf limits_of) : impl_(new Impl{worker, std::move(limits_of), {}}) {}
+Clusters::Clusters(net::Worker& worker, LimitsOf limits_of, const ClusterSeams& seams)
+    : impl_(new Impl{worker, std::move(limits_of), seams, {}}) {}
 Clusters::~Clusters() = default;
 
 void Clusters::apply(std::span<const std::shared_ptr<const base::ClusterSettings>> settings) {
@@ -81,7 +83,7 @@ void Clusters::apply(std::span<const std::shared_ptr<const base::ClusterSettings
       if (!(kept.mapped()->settings() == *one)) kept.mapped()->update_settings(one);
       impl_->by_name.insert(std::move(kept));
     } else if (!impl_->by_name.contains(one->name)) {
-      impl_->by_name.emplace(one->name, std::make_unique<Cluster>(impl_->worker, one, impl_->limits_of(one->name)));
+      impl_->by_name.emplace(one->name, std::make_unique<Cluster>(impl_->worker, one, impl_->limits_of(one->name), impl_->seams));
     }
   }
 }
