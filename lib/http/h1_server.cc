@@ -146,21 +146,21 @@ void ServerExchange::refuse(Detail detail) noexcept {
 }
 
 void ServerExchange::on_cancel() noexcept {
+  // An early answer is whole: only the rest of the request is not wanted any more.
+  if (response_.complete() && !response_.tunnel()) return body_.stop(why());
   // What was sent reaches the client, and a broken chunked or counted body shows by itself; the rest needs an RST.
-  if (!response_.complete()) {
-    if (response_.head_written() && !response_.ends_with_connection()) {
-      connection_.stream.shutdown_write();
-    } else {
-      connection_.stream.reset();
-    }
+  if (response_.head_written() && !response_.ends_with_connection()) {
+    connection_.stream.shutdown_write();
+  } else {
+    connection_.stream.reset();
   }
   connection_.stream.cancel(why());
 }
 
 ServerExchange::After ServerExchange::finish() {
   if (!response_.complete() && !cancelled()) abort();
-  if (cancelled() || response_.tunnel()) return After::kClose;
-  const bool read = !error() && !body_.failed() && body_.drain(kLingerBytes);
+  if (connection_.stream.cancelled() || response_.tunnel()) return After::kClose;
+  const bool read = !error() && !cancelled() && !body_.failed() && body_.drain(kLingerBytes);
   body_.settle();
   return read && !response_.closes() && !connection_.draining ? After::kNextRequest : After::kLinger;
 }

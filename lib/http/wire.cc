@@ -144,6 +144,19 @@ void Body::on_read() {
   next->waiter.wake();
 }
 
+void Body::stop(Error why) noexcept {
+  if (!error_) error_ = why;
+  if (!next_ || queued) return;
+  read_.reset();
+  stream_.worker().ready(*this);
+}
+
+void Body::stopped() {
+  Next* next = std::exchange(next_, nullptr);
+  next->result = std::unexpected(*error_);
+  next->waiter.wake();
+}
+
 bool Body::drain(size_t at_most) {
   const uint64_t until = received_ + at_most;
   while (!ended() && !error_ && received_ < until && (ready() || stream_.readable())) {

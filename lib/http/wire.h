@@ -14,15 +14,18 @@ enum class Side : uint8_t { kDownstream, kUpstream };   // which neighbour of ou
 
 // The readable half of an HTTP/1 message: bytes that came behind its head (they stand in `surplus`), then the stream. No frame
 // of its own. What follows the body goes back to `surplus`.
-class Body final : public BodySource {
+class Body final : public BodySource, private net::Op {
  public:
-  Body(Side side, net::Stream& stream, net::Slab& surplus) noexcept : side_(side), stream_(stream), surplus_(surplus) {}
+  Body(Side side, net::Stream& stream, net::Slab& surplus) noexcept
+      : Op([](Op& op) noexcept { static_cast<Body&>(op).stopped(); }), side_(side), stream_(stream), surplus_(surplus) {}
   void start(Framing framing, uint64_t length, const Limits& limits, std::pmr::memory_resource* arena);
   void open_tunnel();                  // from here on every byte up to the end of the stream
   // Gives back what the last piece held; afterwards `surplus` begins with what follows the body. Pieces are gone.
   void settle() noexcept;
   // Reads and drops what is there already, without waiting, at most about `at_most` bytes. True: the body ended in it.
   bool drain(size_t at_most);
+  // Nobody wants the rest: whoever waits for it gets `why` in a turn of its own, and the stream lives on.
+  void stop(Error why) noexcept;
   bool failed() const noexcept { return error_.has_value(); }
   uint64_t received() const noexcept { return received_; }
 
@@ -36,6 +39,7 @@ class Body final : public BodySource {
   void prime();
   bool take(Next& next, Result<net::Borrowed> read);   // true: next has its result
   void on_read();
+  void stopped();
   void fail(base::Detail detail) noexcept;
   Error at_end_early() const noexcept;
   Side side_;
