@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <string_view>
 #include <thread>
@@ -87,6 +88,15 @@ bool same_moment(const struct stat& a, const struct stat& b) noexcept {
   return a.st_size == b.st_size && a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
 }
 
+// Who truncates a file and writes it again does the second within this time; in between it looks complete and is empty.
+// After a rename the watch has let more time pass already, so this costs nothing there.
+bool just_written(const struct stat& facts) noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  const int64_t age = (now.tv_sec - facts.st_mtim.tv_sec) * 1'000'000'000 + (now.tv_nsec - facts.st_mtim.tv_nsec);
+  return age >= 0 && age < std::chrono::nanoseconds(kWriterNeeds).count();
+}
+
 Content failed(std::string why) { return {Content::Kind::kFailed, {}, std::move(why)}; }
 Content failed(int error) {
   if (error == ENOENT) return {Content::Kind::kVanished, {}, {}};
@@ -118,7 +128,7 @@ Content read_once(const std::string& real, bool& stable) {
     got += static_cast<size_t>(n);
   }
   content.bytes.resize(std::min(got, size));
-  stable = got == size && ::fstat(file.fd, &after) == 0 && same_moment(before, after);
+  stable = got == size && ::fstat(file.fd, &after) == 0 && same_moment(before, after) && !just_written(after);
   return content;
 }
 

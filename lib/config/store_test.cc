@@ -108,7 +108,7 @@ TEST(Store, ObjectLosesItsName_KeepsWhatTheFileHeld) {
   Followed f;
   f.folder.put("a.yaml", service("a", "10.0.0.1"));
   f.read();
-  f.folder.put("a.yaml", "apiVersion: v1\nkind: Service\nmetadata:\nname: a\nspec: {clusterIP: 10.0.0.2, ports: [{port: 80}]}\n");
+  f.folder.put("a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {labels: {app: a}}\nspec: {clusterIP: 10.0.0.2, ports: [{port: 80}]}\n");
   f.read();
   EXPECT_EQ(f.ip("a"), "10.0.0.1");
   EXPECT_TRUE(f.any_error());

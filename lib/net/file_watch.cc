@@ -25,9 +25,10 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 // Everything that changes what a reader of the directory would see. Opening and reading are not among it: the listener's own
-// reading would wake it for ever.
-constexpr uint32_t kChanges = IN_CREATE | IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB | IN_DELETE | IN_DELETE_SELF | IN_MOVED_FROM |
-                              IN_MOVED_TO | IN_MOVE_SELF | IN_ONLYDIR;
+// reading would wake it for ever. Nor is IN_MODIFY: a file that somebody is still writing must not be taken for a finished
+// one; its IN_CLOSE_WRITE follows.
+constexpr uint32_t kChanges = IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE | IN_DELETE_SELF | IN_MOVED_FROM | IN_MOVED_TO |
+                              IN_MOVE_SELF | IN_ONLYDIR;
 // Deeper trees are a loop of links or a mistake.
 constexpr int kDeepest = 32;
 
@@ -109,7 +110,7 @@ void InotifyWatch::scan() {
     std::set<std::pair<dev_t, ino_t>> seen;
     if (watch(root)) {
       watch_tree(root, 0, seen);
-    } else if (errno == ENOENT) {
+    } else if (errno == ENOENT || errno == ENOTDIR) {   // a root may be a file
       watch_parent(root);
     }
     // A root that is a link, or below one, can be turned to another directory without an event in the old one.

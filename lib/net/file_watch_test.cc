@@ -139,6 +139,16 @@ TEST_F(FileWatchTest, RootThatDoesNotExistYet_IsFoundWhenItAppears) {
   after(seen);
 }
 
+TEST_F(FileWatchTest, RootThatIsAFile_IsFollowed) {
+  write_file(top / "one.yaml", "1");
+  start(top / "one.yaml");
+  write_file(top / "one.yaml", "2");
+  const int seen = after(0);
+  write_file(top / ".new", "3");
+  fs::rename(top / ".new", top / "one.yaml");
+  after(seen);
+}
+
 TEST_F(FileWatchTest, TheEndWaitsForARunningCall) {
   std::atomic<bool> inside{false}, returned{false};
   watch = FileWatch::open({top.string()}, kSettle, [&] {
