@@ -36,6 +36,18 @@ ports: [{name: http, port: 80}, {name: tcp-raw, port: 90}, {name: plain, port: 9
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: one, namespace: default}
+spec: {clusterIP: 10.96.0.7, ports: [{name: http, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: one-1, namespace: default, labels: {kubernetes.io/service-name: one}}
+addressType: IPv4
+endpoints: [{addresses: [10.0.2.1]}]
+ports: [{name: http, port: 80}]
+---
+apiVersion: v1
+kind: Service
 metadata: {name: empty, namespace: default}
 spec: {clusterIP: 10.96.0.8, ports: [{name: http, port: 80}]}
 ---
@@ -135,8 +147,6 @@ class Pump : public testing::Test {
              state_.apply(std::move(snapshot), *endpoints);
            }) {
     publish(kMesh);
-    state_.log = &lines_;
-    state_.log_format = std::make_shared<const telemetry::AccessLogFormat>(telemetry::AccessLogFormat::istio_text());
   }
   ~Pump() override {
     for (auto& client : clients_) client->stream->reset();
@@ -165,6 +175,8 @@ class Pump : public testing::Test {
     compiled.snapshot->version = ++version_;
     publisher_.publish(compiled.snapshot, std::make_shared<const routing::Endpoints>(std::move(compiled.endpoints)));
     settle();
+    state_.log = &lines_;   // in the place of accessLogFile
+    state_.log_format = std::make_shared<const telemetry::AccessLogFormat>(telemetry::AccessLogFormat::istio_text());
   }
 
   void settle() { worker_.poll(); }
@@ -191,8 +203,9 @@ class Pump : public testing::Test {
     settle();
     return *servers_.back();
   }
-  std::string get(std::string_view path, std::string_view extra = "") {
-    return "GET " + std::string(path) + " HTTP/1.1\r\nHost: shop\r\n" + std::string(extra) + "\r\n";
+  // `one` has a single endpoint, so that the pool is hit.
+  std::string get(std::string_view path, std::string_view extra = "", std::string_view host = "shop") {
+    return "GET " + std::string(path) + " HTTP/1.1\r\nHost: " + std::string(host) + "\r\n" + std::string(extra) + "\r\n";
   }
 
   net::Worker worker_{net::Worker::Options{.index = 0, .manual_clock = true}};
@@ -232,10 +245,10 @@ TEST_F(Pump, Get_IsForwardedAndAnswered_WithIstiosHeaders) {
 
 TEST_F(Pump, KeepAlive_ReusesTheUpstreamConnection) {
   Peer& c = client();
-  c.say(get("/1"));
+  c.say(get("/1", "", "one"));
   Peer& s = server();
   s.say("HTTP/1.1 204 No Content\r\n\r\n");
-  c.say(get("/2") + get("/3"));
+  c.say(get("/2", "", "one") + get("/3", "", "one"));
   settle();
   EXPECT_EQ(dialer_.dialled.size(), 1u);
   EXPECT_TRUE(has(s.got, "GET /2"));
@@ -274,10 +287,10 @@ TEST_F(Pump, ConnectRefusedEverywhere_503_URX_UF) {
 
 TEST_F(Pump, IdleConnectionDiesUnderARequest_OneSafeReplay) {
   Peer& c = client();
-  c.say(get("/1"));
+  c.say(get("/1", "", "one"));
   Peer& s = server();
   s.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-  c.say(get("/2"));
+  c.say(get("/2", "", "one"));
   ASSERT_TRUE(has(s.got, "GET /2"));
   s.stream->shutdown_write();   // the server had closed when the request crossed it
   Peer& again = server();
@@ -289,10 +302,10 @@ TEST_F(Pump, IdleConnectionDiesUnderARequest_OneSafeReplay) {
 
 TEST_F(Pump, PostOnADyingConnection_IsNotRepeated) {
   Peer& c = client();
-  c.say(get("/1"));
+  c.say(get("/1", "", "one"));
   Peer& s = server();
   s.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-  c.say("POST /2 HTTP/1.1\r\nHost: shop\r\nContent-Length: 2\r\n\r\nhi");
+  c.say("POST /2 HTTP/1.1\r\nHost: one\r\nContent-Length: 2\r\n\r\nhi");
   s.stream->shutdown_write();
   settle();
   EXPECT_EQ(dialer_.dialled.size(), 1u);

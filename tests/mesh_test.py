@@ -182,6 +182,7 @@ spec:
         self.assertEqual(self.client.admin(15000, '/quitquitquit')[0], 405)
         connection = self.client.http('127.0.0.1', 15000, 'evil.example')
         self.assertEqual(request(connection, '/config_dump')[0], 403)
+        request(self.client.http(self.VIP, 9080, 'reviews:9080'), '/')
         self.assertIn('istio_requests_total', self.client.admin(15090, '/stats/prometheus')[1])
 
 
@@ -301,4 +302,4 @@ if __name__ == '__main__':
     if os.geteuid() != 0:
         print('network namespaces need root')
         sys.exit(77)
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, warnings='ignore')   # sockets end with the process
