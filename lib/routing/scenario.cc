@@ -79,6 +79,8 @@ class Scenario {
     for (const auto& problem : file.problems) fail(*resources, doc::line_of(problem));
     for (const auto& document : file.documents)
       for (auto& resource : api::decode(document)) {
+        const auto* map = resource->as<api::ConfigMap>();
+        if (map && map->meta.name == "istio" && map->meta.name_space == "istio-system") config_ = api::decode_mesh_config(document, problems_);
         problems_.insert(problems_.end(), resource->problems.begin(), resource->problems.end());
         // A scenario may replace an object of the file's common ones.
         std::erase_if(out, [&](const auto& other) { return other->group_kind == resource->group_kind && other->meta.id() == resource->meta.id(); });
@@ -91,7 +93,7 @@ class Scenario {
     read(base_, resources);
     problems_.clear();                   // only the scenario's own are looked at
     read(node_.find("resources"), resources);
-    mesh_ = api::make_mesh(std::move(resources), api::MeshConfig{});
+    mesh_ = api::make_mesh(std::move(resources), config_);
     gateway_ = node_.find("gateway") != nullptr;
     const std::string_view who = text(node_, gateway_ ? "gateway" : "from");
     const size_t slash = who.find('/');
@@ -269,6 +271,7 @@ class Scenario {
   const doc::Node& node_;
   const doc::Node* base_;
   ScenarioResult result_;
+  api::MeshConfig config_;
   api::Mesh mesh_;
   Proxy self_;
   Compiled compiled_;
