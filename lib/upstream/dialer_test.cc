@@ -1,0 +1,112 @@
+#include "upstream/dialer.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cerrno>
+
+#include "upstream/cluster_testing.h"
+
+// The pool over real sockets on loopback.
+namespace upstream {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::Call;
+
+net::Task<> echo_once(net::Worker&, std::unique_ptr<net::Stream> stream, void*) {
+  for (;;) {
+    auto piece = co_await stream->read();
+    if (!piece || piece->empty()) co_return;
+    const auto written = co_await stream->write(net::Borrowed::of_static(testing::kOk));
+    if (!written) co_return;
+  }
+}
+
+net::Task<> two_requests(net::Worker& worker, Cluster& cluster, Call& first, Call& second, bool& reused) {
+  co_await testing::acquire(cluster, first, false);
+  if (first.lease) co_await testing::exchange(first);
+  first.lease.reset();
+  co_await testing::acquire(cluster, second, false);
+  if (second.lease) {
+    reused = second.lease->reused();
+    co_await testing::exchange(second);
+  }
+  second.lease.reset();
+  worker.stop();
+}
+
+net::Task<> one_request(net::Worker& worker, Cluster& cluster, Call& call) {
+  co_await testing::acquire(cluster, call, false);
+  worker.stop();
+}
+
+std::shared_ptr<const base::EndpointSet> only(base::SocketAddress at) {
+  auto set = std::make_shared<base::EndpointSet>();
+  set->list.push_back({.address = at, .weight = 1, .healthy = true, .workload = {}});
+  return set;
+}
+
+std::unique_ptr<net::Listener> listen(net::Worker& worker) {
+  const std::array<net::Worker*, 1> workers{&worker};
+  auto opened = net::Listener::open(workers, {.ip = base::Ip::loopback(true), .port = 0}, echo_once, nullptr, {});
+  return opened ? std::move(*opened) : nullptr;
+}
+
+struct Sockets {
+  explicit Sockets(std::chrono::milliseconds connect_timeout = 10s) {
+    base::ClusterSettings with;
+    with.connect_timeout = connect_timeout;
+    cluster.emplace(worker, std::make_shared<const base::ClusterSettings>(with), limits);
+  }
+  net::Worker worker{{}};
+  std::shared_ptr<SharedLimits> limits = std::make_shared<SharedLimits>();
+  std::optional<Cluster> cluster;
+};
+
+TEST(Sockets, TwoRequests_OneConnection) {
+  Sockets sockets;
+  const auto listener = listen(sockets.worker);
+  ASSERT_TRUE(listener);
+  listener->start();
+  sockets.cluster->update_endpoints(only(listener->address()));
+  Call first, second;
+  bool reused = false;
+  sockets.worker.spawn(two_requests(sockets.worker, *sockets.cluster, first, second, reused));
+  sockets.worker.run();
+  EXPECT_EQ(first.status, 200);
+  EXPECT_EQ(second.status, 200);
+  EXPECT_TRUE(reused);
+  EXPECT_EQ(sockets.limits->connections, 1u);
+  listener->close();
+  sockets.cluster.reset();
+  sockets.worker.when_idle([&] { sockets.worker.stop(); });   // once the server has seen the end of the connection
+  sockets.worker.run();
+  EXPECT_EQ(sockets.limits->connections, 0u);
+}
+
+TEST(Sockets, NobodyListens_IsAConnectFailureThatMayBeRetried) {
+  Sockets sockets;
+  base::SocketAddress closed;
+  {
+    const auto listener = listen(sockets.worker);
+    ASSERT_TRUE(listener);
+    closed = listener->address();
+    listener->close();
+    sockets.worker.poll();
+  }
+  sockets.cluster->update_endpoints(only(closed));
+  Call call;
+  sockets.worker.spawn(one_request(sockets.worker, *sockets.cluster, call));
+  sockets.worker.run();
+  ASSERT_TRUE(call.error);
+  EXPECT_EQ(call.error->code, base::Code::kConnect);
+  EXPECT_EQ(call.error->origin, base::Origin::kUpstream);
+  EXPECT_EQ(call.error->retry, base::Retry::kAlways);
+  EXPECT_EQ(call.error->detail, base::Detail::kUpstreamConnectFailure);
+  EXPECT_EQ(call.error->sys, ECONNREFUSED);
+  EXPECT_EQ(sockets.limits->connections, 0u);
+}
+
+}  // namespace
+}  // namespace upstream
