@@ -112,10 +112,10 @@ ClientHello client_hello(net::Slice slice) noexcept {
     const unsigned kind = extensions.number(2);
     const auto content = extensions.take(extensions.number(2));
     if (kind != 0 || !extensions.ok) continue;
-    bool valid = !named;
+    bool valid = false;
     hello.sni = server_name(content, valid);
+    if (!valid || named) hello.valid = false;
     named = true;
-    if (!valid) hello.valid = false;
   }
   if (!body.ok || !extensions.ok || !body.rest.empty()) hello.valid = false;
   if (!hello.valid) hello.sni = {};

@@ -85,6 +85,7 @@ struct Echo {
       auto piece = co_await exchange.request_body().next();
       if (!piece) {
         one.body_fault = piece.error().detail;
+        one.body.clear();              // how much came before the fault was noticed depends on the cutting
         break;
       }
       if (piece->empty()) break;
@@ -132,8 +133,12 @@ struct ServerPipe {
       near->cancel({.code = base::Code::kCancelled});
       worker.poll();
     }
-    far->cancel({.code = base::Code::kCancelled});
+    drop_client();
+  }
+  void drop_client() {                 // with all that it did not read or get rid of
+    if (far) far->cancel({.code = base::Code::kCancelled});
     worker.poll();
+    far.reset();
   }
   net::Task<> run(H1Server::Handle handle, void* context) {
     co_await server->serve(handle, context);
