@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <set>
 
-#include "routing/workload.h"
 
 namespace routing {
 namespace {

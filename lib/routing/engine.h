@@ -146,6 +146,10 @@ Compiled compile(const api::Mesh& mesh, const Proxy& self);
 // Only the endpoints, when nothing else changed: the fast path. Same order as compile's.
 Endpoints endpoints_of(const api::Mesh& mesh, const Proxy& self, const Snapshot& snapshot);
 
+// Who a pod, or this proxy's own, is for metrics and logs: workload, app, version and canonical names as Istio derives them.
+base::WorkloadInfo workload_of(const api::Pod& pod);
+base::WorkloadInfo workload_of(const Proxy& self);
+
 // The proxy for a pod of the mesh: labels, service account, addresses; role gateway or sidecar is the caller's knowledge.
 Proxy proxy_of(const api::Pod& pod, Proxy::Role role, const api::MeshConfig& config);
 

@@ -77,6 +77,28 @@ std::string words_of(const api::StringMatch& match) {
   return "present";
 }
 
+std::string literal_prefix(std::string_view pattern) {
+  // An alternative may begin differently, and \Q…\E changes what the characters in it mean: both are rare, so they get nothing.
+  if (pattern.find('|') != pattern.npos || pattern.find("\\Q") != pattern.npos) return {};
+  std::string out;
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    char c = pattern[i];
+    if (c == '*' || c == '?' || c == '{') {   // what stands before may occur no time
+      if (!out.empty()) out.pop_back();
+      break;
+    }
+    if (c == '\\') {
+      constexpr std::string_view kPunctuation = R"(.+*?()[]{}|^$\/-_~!@#%&=:;,<>"'` )";
+      if (i + 1 == pattern.size() || kPunctuation.find(pattern[i + 1]) == kPunctuation.npos) break;
+      c = pattern[++i];
+    } else if (std::string_view(".+()[]^$}").find(c) != std::string_view::npos || static_cast<unsigned char>(c) >= 0x80) {
+      break;                             // a letter of several bytes could lose only its last byte to a quantifier
+    }
+    out += c;
+  }
+  return out;
+}
+
 MatchInput::MatchInput(const RequestView& r) noexcept : request(r), path(r.path) {
   path = path.substr(0, path.find('#'));
   const size_t mark = path.find('?');
@@ -94,6 +116,7 @@ Match::Match(const api::HttpMatch& match) : match_(match) {
   ignore_case_ = match_.ignore_uri_case && path_ != Path::kRegex;   // a regex says (?i) itself
   value_ = ignore_case_ ? lower_case(uri.value) : uri.value;
   if (path_ == Path::kPrefix && value_.empty()) path_ = Path::kAny;
+  if (path_ == Path::kRegex) regex_prefix_ = literal_prefix(value_);
 }
 
 bool Match::catch_all() const noexcept {

@@ -35,6 +35,8 @@ class Match {
   // A path that the index may look up by its bytes: exact or prefix, compared with case.
   const std::string& path_value() const noexcept { return value_; }
   bool ignores_case() const noexcept { return ignore_case_; }
+  // Text with which every path that a regex fits begins; empty when unknown.
+  const std::string& regex_prefix() const noexcept { return regex_prefix_; }
   // Takes every request: what stands behind it in the same VirtualService is never reached (§2.1.1).
   bool catch_all() const noexcept;
   // Asks for a claim of a token, which only a validated token could answer. Never fits until tokens are validated.
@@ -50,8 +52,12 @@ class Match {
   api::HttpMatch match_;
   Path path_ = Path::kAny;
   std::string value_;                    // lower-case when ignore_case_
+  std::string regex_prefix_;
   bool ignore_case_ = false, claims_ = false;
 };
+
+// What every text that the pattern matches as a whole begins with. Errs on the short side.
+std::string literal_prefix(std::string_view pattern);
 
 // "exact jason", "prefix /v2", "regex a.*" or "present": how a condition is told to people.
 std::string words_of(const api::StringMatch& match);

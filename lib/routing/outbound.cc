@@ -52,8 +52,8 @@ class OutboundListeners {
       if (service.headless) headless_.push_back({&service, &port});
       if (port.protocol == Protocol::kAuto) everywhere_[port.number].undeclared = true;
     } else if (port.protocol == Protocol::kTls) {
-      build_.problems.push_back({doc::Problem::Severity::kWarning, "NOT_IMPLEMENTED", fmt::format("ServiceEntry/{}/{}", service.name_space, service.host), "spec.ports",
-                                 fmt::format("port {} is TLS and the entry has no addresses, so it would be chosen by SNI, which is not implemented yet; connections go where the client dialled", port.number), {}});
+      build_.problems.push_back({doc::Problem::Severity::kWarning, "NOT_IMPLEMENTED", service.object, "spec.ports",
+                                 fmt::format("port {} is TLS and the entry has no addresses, so {} would be chosen by SNI, which is not implemented yet; connections go where the client dialled", port.number, service.host), service.at});
     } else {
       take_all(service, port);
     }

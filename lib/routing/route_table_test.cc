@@ -68,7 +68,7 @@ TEST(RuleIndex, Find_GivesWhatAWalkGives) {
       switch (random() % 5) {
         case 0: match.uri = text(Kind::kExact, path()); break;
         case 1: match.uri = text(Kind::kPrefix, path()); break;
-        case 2: match.uri = text(Kind::kRegex, path() + "/.*"); break;
+        case 2: match.uri = text(Kind::kRegex, path() + (random() % 2 == 0 ? "/.*" : random() % 2 == 0 ? "?(/[ab])*" : "|/a.*")); break;
         case 3: match.uri = text(Kind::kPrefix, path()), match.ignore_uri_case = true; break;
         default: break;
       }
@@ -89,6 +89,21 @@ TEST(RuleIndex, Find_GivesWhatAWalkGives) {
       ASSERT_EQ(index.find(routes, in), walked) << wanted << " among " << routes.size();
     }
   }
+}
+TEST(Match, LiteralPrefix_NeverClaimsTooMuch) {
+  EXPECT_EQ(literal_prefix("/api/v[0-9]+"), "/api/v");
+  EXPECT_EQ(literal_prefix("/a\\.b/.*"), "/a.b/");
+  EXPECT_EQ(literal_prefix("/ab?c"), "/a");
+  EXPECT_EQ(literal_prefix("/ab*"), "/a");
+  EXPECT_EQ(literal_prefix("/ab{0,2}"), "/a");
+  EXPECT_EQ(literal_prefix("/ab+"), "/ab");
+  EXPECT_EQ(literal_prefix("/a\\d"), "/a");
+  EXPECT_EQ(literal_prefix("/a\\.?"), "/a");
+  EXPECT_EQ(literal_prefix("(?i)/a"), "");
+  EXPECT_EQ(literal_prefix("/a|/b"), "");
+  EXPECT_EQ(literal_prefix("/\\Qa*\\E"), "");
+  EXPECT_EQ(literal_prefix(".*"), "");
+  EXPECT_EQ(literal_prefix(""), "");
 }
 TEST(Match, IgnoreCase_HoldsForExactAndPrefixOnly) {
   using Kind = api::StringMatch::Kind;

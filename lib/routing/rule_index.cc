@@ -16,12 +16,13 @@ void RuleIndex::build(std::span<const Route> routes) {
   for (uint32_t i = 0; i < routes.size(); ++i) {
     const Match* match = routes[i].match.get();
     const auto kind = match ? match->path_kind() : Match::Path::kAny;
+    const bool regex = kind == Match::Path::kRegex && !match->regex_prefix().empty();
     const bool hashed = (kind == Match::Path::kExact || kind == Match::Path::kPrefix) && !match->ignores_case();
-    if (!hashed) {
+    if (!hashed && !regex) {
       rest_.push_back(i);
       continue;
     }
-    const std::string_view value = match->path_value();
+    const std::string_view value = regex ? match->regex_prefix() : match->path_value();
     if (kind == Match::Path::kExact) {
       exact_[value].push_back(i);
       continue;
@@ -40,13 +41,14 @@ uint32_t RuleIndex::find(std::span<const Route> routes, const MatchInput& in) co
     return kNone;
   }
   uint32_t best = kNone;
-  // Paths in these lists fit already; each list is ascending, so its first that fits is its lowest.
+  // Paths in these lists fit already, regexes excepted; each list is ascending, so its first that fits is its lowest.
   const auto try_list = [&](const Bucket& bucket, std::string_view key) {
     const auto found = bucket.find(key);
     if (found == bucket.end()) return;
     for (const uint32_t i : found->second) {
       if (i >= best) return;
-      if (routes[i].match->rest_fits(in)) best = i;
+      const Match& match = *routes[i].match;
+      if (match.path_kind() == Match::Path::kRegex ? match.fits(in) : match.rest_fits(in)) best = i;
     }
   };
   try_list(exact_, in.path);
@@ -54,7 +56,7 @@ uint32_t RuleIndex::find(std::span<const Route> routes, const MatchInput& in) co
     if (group.length > in.path.size()) break;
     try_list(group.bucket, in.path.substr(0, group.length));
   }
-  for (const uint32_t i : rest_) {       // last: regexes are the dear ones, and most of them stand behind the best so far
+  for (const uint32_t i : rest_) {       // last: most of these stand behind the best so far
     if (i >= best) break;
     if (!routes[i].match || routes[i].match->fits(in)) return i;
   }

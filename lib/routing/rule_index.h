@@ -12,8 +12,8 @@ struct Route;
 struct MatchInput;
 
 // Finds the first route that fits without trying them all. Routes are grouped by what their path asks for: exact paths and
-// prefixes are looked up by hash, regexes and rules without a path are tried in order; the lowest number wins, so the answer
-// is the one that a walk over the list would give. Below a handful of routes the walk is cheaper and is what happens.
+// prefixes are looked up by hash, regexes by the literal text they begin with; what has none is tried in order. The lowest
+// number wins, so the answer is the one that a walk over the list would give. Below a handful of routes the walk is cheaper and is what happens.
 class RuleIndex {
  public:
   static constexpr uint32_t kNone = ~0u;

@@ -62,22 +62,35 @@ Registry::Registry(const api::Mesh& mesh, const Proxy& self, doc::Problems& prob
   for (const auto* entry : mesh.service_entries)
     if (reach(entry->export_to, entry->meta.name_space, self.name_space) != Reach::kNone) add_entry(*entry, problems);
   settle(self);
+  name_lost_aliases(problems);
+}
+
+void Registry::add_alias(const api::Service& service, std::string host) {
+  Alias alias{std::move(host), service.meta.name, service.meta.name_space, lower_case(service.external_name), service.meta.at, {}};
+  if (alias.target.ends_with('.')) alias.target.pop_back();
+  for (const auto& port : service.ports) alias.ports.push_back(port.port);
+  aliases_.push_back(std::move(alias));
+}
+
+// Istio makes a cluster with DNS for an alias that leads out of the mesh and has ports.
+void Registry::name_lost_aliases(doc::Problems& problems) const {
+  for (const auto& alias : aliases_) {
+    if (alias.ports.empty() || target_of(alias)) continue;
+    problems.push_back({Severity::kWarning, "NOT_IMPLEMENTED", fmt::format("Service/{}/{}", alias.name_space, alias.name), "spec.externalName",
+                        fmt::format("{} is no service of the mesh; resolving it by DNS is not implemented yet, so the name counts as unknown and connections go where the client dialled", alias.target), alias.at});
+  }
 }
 
 void Registry::add_service(const api::Service& service, const Proxy& self) {
   const auto& meta = service.meta;
   std::string host = service_host(meta.name, meta.name_space, self.domain);
-  if (service.type == "ExternalName") {
-    Alias alias{std::move(host), meta.name, meta.name_space, lower_case(service.external_name), {}};
-    if (alias.target.ends_with('.')) alias.target.pop_back();
-    for (const auto& port : service.ports) alias.ports.push_back(port.port);
-    aliases_.push_back(std::move(alias));
-    return;
-  }
+  if (service.type == "ExternalName") return add_alias(service, std::move(host));
   KnownService known;
   known.host = std::move(host);
   known.name = meta.name;
   known.name_space = meta.name_space;
+  known.object = meta.id();
+  known.at = meta.at;
   known.created = meta.created;
   known.kubernetes = true;
   known.headless = service.headless;
@@ -98,6 +111,8 @@ void Registry::add_entry(const api::ServiceEntry& entry, doc::Problems& problems
   name_gaps(entry, problems);
   KnownService known;
   known.name_space = entry.meta.name_space;
+  known.object = entry.meta.id();
+  known.at = entry.meta.at;
   known.created = entry.meta.created;
   known.resolution = resolution_of(entry);
   for (const auto& cidr : entry.addresses) {

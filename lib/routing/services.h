@@ -25,6 +25,8 @@ struct KnownService {
   };
   std::string host;                      // lower-case; *.wild.io for some ServiceEntries
   std::string name, name_space;          // of the object; for a ServiceEntry the name is its host (metrics)
+  std::string object;                    // Kind/namespace/name, for problems
+  doc::Mark at;
   int64_t created = 0;
   bool kubernetes = false, headless = false;
   Resolution resolution = Resolution::kEndpoints;
@@ -43,6 +45,7 @@ struct KnownService {
 // A Service of type ExternalName: another name for `target`.
 struct Alias {
   std::string host, name, name_space, target;
+  doc::Mark at;
   std::vector<uint16_t> ports;
 };
 
@@ -63,6 +66,8 @@ class Registry {
 
  private:
   void add_service(const api::Service& service, const Proxy& self);
+  void add_alias(const api::Service& service, std::string host);
+  void name_lost_aliases(doc::Problems& problems) const;
   void add_entry(const api::ServiceEntry& entry, doc::Problems& problems);
   void settle(const Proxy& self);
   std::vector<KnownService> services_;

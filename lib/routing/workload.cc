@@ -1,9 +1,7 @@
-#include "routing/workload.h"
+#include "routing/engine.h"
 
 #include <initializer_list>
 #include <string_view>
-
-#include "routing/engine.h"
 
 namespace routing {
 namespace {
@@ -15,9 +13,7 @@ std::string first_label(const api::Labels& labels, std::initializer_list<const c
 
 // A pod's name without what its controller has added. Only labels that the controllers themselves set are trusted: `reviews-v1`
 // made by hand must stay as it is.
-std::string workload_name(const api::Pod& pod) {
-  const std::string& name = pod.meta.name;
-  const auto& labels = pod.meta.labels;
+std::string workload_name(const std::string& name, const api::Labels& labels) {
   const size_t last = name.rfind('-');
   if (last == name.npos) return name;
   if (const auto hash = labels.find("pod-template-hash"); hash != labels.end()) {
@@ -30,19 +26,21 @@ std::string workload_name(const api::Pod& pod) {
 }
 }  // namespace
 
-base::WorkloadInfo workload_of(const api::Pod& pod) {
-  const auto& labels = pod.meta.labels;
+base::WorkloadInfo workload_of(const Proxy& self) {
+  const auto& labels = self.labels;
   base::WorkloadInfo out;
-  out.workload = workload_name(pod);
-  out.name_space = pod.meta.name_space;
+  out.workload = workload_name(self.name, labels);
+  out.name_space = self.name_space;
   out.app = first_label(labels, {"app"}, "");
   out.version = first_label(labels, {"version"}, "");
-  out.service_account = pod.service_account;
+  out.service_account = self.service_account;
   out.canonical_name = first_label(labels, {"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"}, out.workload);
   out.canonical_revision = first_label(labels, {"service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"}, "latest");
   out.cluster_id = "Kubernetes";         // what Istio calls the only cluster unless told otherwise
   return out;
 }
+
+base::WorkloadInfo workload_of(const api::Pod& pod) { return workload_of(proxy_of(pod, Proxy::Role::kSidecar, {})); }
 
 Proxy proxy_of(const api::Pod& pod, Proxy::Role role, const api::MeshConfig& config) {
   Proxy out;
