@@ -1,6 +1,8 @@
 # Thin: every target is one command or two. What exists is listed by `make help`.
 EXAM_DIR ?= ../shared/exam
 EXAM_ARGS ?=
+# Debian's own: the exam needs its python3-yaml and python3-h2, whatever python3 stands first in PATH.
+PYTHON = /usr/bin/python3
 BENCH_DIR ?= ../shared/bench
 SECONDS ?= 60
 JOBS ?= $(shell nproc)
@@ -49,10 +51,10 @@ headers:
 	@./cmake/headers.sh
 
 layers:
-	@python3 cmake/layers.py
+	@$(PYTHON) cmake/layers.py
 
 exam: build
-	@if [ -d $(EXAM_DIR) ]; then python3 $(EXAM_DIR)/all.py --bin $(CURDIR)/build/bin $(EXAM_ARGS); else echo "exam: 0 of N run, no exam folder"; fi
+	@if [ -d $(EXAM_DIR) ]; then $(PYTHON) $(EXAM_DIR)/all.py --bin $(CURDIR)/build/bin $(EXAM_ARGS); else echo "exam: 0 of N run, no exam folder"; fi
 
 exam-ratchet: build
 	@./cmake/exam-ratchet.sh $(EXAM_DIR)

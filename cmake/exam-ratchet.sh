@@ -11,7 +11,7 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 code=0
-python3 "$exam/all.py" --bin "$root/build/bin" --ratchet "$root/tests/exam.pass" >"$log" 2>&1 || code=$?
+/usr/bin/python3 "$exam/all.py" --bin "$root/build/bin" --ratchet "$root/tests/exam.pass" >"$log" 2>&1 || code=$?
 cat "$log"
 passed=$(awk 'match($0, /[0-9]+ passed/) { n = substr($0, RSTART) + 0 } END { print n + 0 }' "$log")
 skipped=$(grep -c '^SKIP' "$log" || true)

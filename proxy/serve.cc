@@ -134,8 +134,9 @@ net::Task<Path> choose_path(WorkerState& state, Connection& connection) {
   Speaks speaks = Speaks::kNobody;
   switch (listener->kind) {
     case Kind::kHttp:
-      // A declared HTTP port never dials early. Bytes that are no HTTP pass where ALLOW_ANY lets them (traffic.md §3.3).
-      if (path.cluster == routing::RoutePlan::kMissing) {
+      // A declared HTTP port never dials early. Bytes that are no HTTP pass outbound where ALLOW_ANY lets them (traffic.md
+      // §3.3); inbound they are a protocol error (§3.5), which the codec answers.
+      if (connection.direction != Direction::kOutbound || path.cluster == routing::RoutePlan::kMissing) {
         speaks = Speaks::kHttp1;
         break;
       }
