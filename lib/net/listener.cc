@@ -80,6 +80,7 @@ class Acceptor final : public ConnectionCounter, public std::enable_shared_from_
   void shut() noexcept {
     disarm();
     descriptor_.reset();
+    paused_.store(false);                                // nobody calls back: worker 0 may end before the last connection
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
     if (spare_ >= 0) ::close(std::exchange(spare_, -1));
   }

@@ -23,7 +23,10 @@ class MemEnd final : public MemStream {
     b.peer_ = &a;
   }
 
-  void unread(Slice bytes) override { unread_.prepend(bytes); }
+  void unread(Slice bytes) override {
+    assert(!reading_);
+    unread_.prepend(bytes);
+  }
   bool readable() noexcept override { return cancelled() || broken() || fin_received_ || !unread_.empty() || !inbox_.empty(); }
   void shutdown_write() noexcept override;
   void reset() noexcept override;

@@ -45,9 +45,10 @@ int make_eventfd() {
 
 }  // namespace
 
+// No locks at all: no other thread ever calls Asio, notify() writes to a descriptor.
 struct Reactor::Loop {
   explicit Loop(Client& c)
-      : client(c), io(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO), event_fd(make_eventfd()), event(io, event_fd), timer(io) {
+      : client(c), io(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE), event_fd(make_eventfd()), event(io, event_fd), timer(io) {
     wait_for_notify();
   }
   void wait_for_notify() {

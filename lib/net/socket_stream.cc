@@ -28,7 +28,10 @@ class SocketStream final : public Stream, private DescriptorOwner {
   template <class D> SocketStream(Worker& worker, D&& descriptor, SocketFacts facts);
   ~SocketStream() override;
 
-  void unread(Slice bytes) override { unread_.prepend(bytes); }
+  void unread(Slice bytes) override {
+    assert(!reading_);
+    unread_.prepend(bytes);
+  }
   bool readable() noexcept override;
   void shutdown_write() noexcept override;
   void reset() noexcept override;

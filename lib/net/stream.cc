@@ -22,7 +22,7 @@ Borrowed Borrowed::first(size_t n) noexcept {
 }
 
 bool ReadOp::start() {
-  assert(!attached && !queued && !stream->reading_ && !stream->watch_);
+  assert(!attached && !queued && !stream->reading_);
   if (stream->cancelled()) {
     result = std::unexpected(stream->why());
     return true;
@@ -30,7 +30,10 @@ bool ReadOp::start() {
   step = [](Op& op) noexcept { static_cast<ReadOp&>(op).finish(); };
   attached = true;
   stream->reading_ = this;
-  if (!stream->start_read(*this)) return false;
+  if (!stream->start_read(*this)) {
+    assert(!stream->watch_);
+    return false;
+  }
   attached = false;
   stream->reading_ = nullptr;
   return true;

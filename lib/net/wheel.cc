@@ -18,6 +18,7 @@ void Wheel::arm(Timer& timer, uint64_t due) noexcept {
   const unsigned index = (timer.due_ >> (level * kBits)) & (kSlots - 1);
   slots_[level][index].push_back(timer);
   occupied_[level] |= uint64_t{1} << index;
+  earliest_ = std::min(earliest_, timer.due_ >> (level * kBits) << (level * kBits));
 }
 
 std::optional<Wheel::Slot> Wheel::next_slot() noexcept {
@@ -37,27 +38,27 @@ std::optional<Wheel::Slot> Wheel::next_slot() noexcept {
   return std::nullopt;
 }
 
-std::optional<uint64_t> Wheel::next() noexcept {
+std::optional<uint64_t> Wheel::next() const noexcept {
   if (!due_.empty()) return now_;
-  const auto slot = next_slot();
-  if (!slot) return std::nullopt;
-  return slot->start;
+  if (earliest_ == kNever) return std::nullopt;
+  return earliest_;
 }
 
 Timer* Wheel::pop_due(uint64_t to) noexcept {
   for (;;) {
     if (Timer* timer = due_.pop_front()) return timer;
+    if (to < earliest_) break;
     const auto slot = next_slot();
-    if (!slot || slot->start > to) {
-      now_ = std::max(now_, to);
-      return nullptr;
-    }
+    earliest_ = slot ? slot->start : kNever;
+    if (to < earliest_) break;
     now_ = slot->start;
     occupied_[slot->level] &= ~(uint64_t{1} << slot->index);
     // Every timer of the slot now differs from now_ in a lower digit, so none comes back to this list.
     List& list = slots_[slot->level][slot->index];
     while (Timer* timer = list.pop_front()) arm(*timer, timer->due_);
   }
+  now_ = std::max(now_, to);
+  return nullptr;
 }
 
 }  // namespace net

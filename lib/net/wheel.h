@@ -26,10 +26,11 @@ class Wheel {
   Timer* pop_due(uint64_t to) noexcept;
   static void fire(Timer& timer) noexcept { timer.fire(); }
   // The tick at which pop_due() has something to do: a timer is due, or a slot of a higher level has to be spread. Never later
-  // than the first due tick. Empty: no timer is armed.
-  std::optional<uint64_t> next() noexcept;
+  // than the first due tick; earlier when the timer it was for has been disarmed. Empty: none has been armed since.
+  std::optional<uint64_t> next() const noexcept;
 
  private:
+  static constexpr uint64_t kNever = ~uint64_t{0};
   static constexpr unsigned kBits = 6, kLevels = 6, kSlots = 64;
   using List = base::IntrusiveList<Timer>;
   struct Slot {
@@ -41,6 +42,7 @@ class Wheel {
   std::array<uint64_t, kLevels> occupied_{};          // a set bit may be stale: disarming does not look here
   List due_;                                          // due at or before now_
   uint64_t now_ = 0;
+  uint64_t earliest_ = kNever;                        // no slot begins before it: most turns need to look at nothing else
 };
 
 }  // namespace net

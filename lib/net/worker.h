@@ -86,7 +86,7 @@ class Listener {
   // Errors: kConnect with errno (EADDRINUSE, EACCES, EADDRNOTAVAIL …).
   static Result<std::unique_ptr<Listener>> open(std::span<Worker* const> workers, base::SocketAddress at, Serve serve, void* context,
                                                 const Options& options);
-  virtual ~Listener() = default;       // on worker 0, or when the workers stand still
+  virtual ~Listener() = default;       // on worker 0, or when the workers stand still; before they are destroyed
   virtual void start() = 0;            // any thread
   virtual void close() = 0;            // any thread: takes what is queued in the kernel, then stops listening
   virtual base::SocketAddress address() const noexcept = 0;   // with the port the kernel chose for port 0
