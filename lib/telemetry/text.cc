@@ -45,6 +45,22 @@ size_t utf8_length(std::string_view text) noexcept {
   return 0;
 }
 
+// How many bytes in front need no look: neither control bytes, quotes nor backslashes, and none above `highest`.
+size_t plain_length(std::string_view text, unsigned char highest) noexcept {
+  size_t n = 0;
+  for (; n < text.size(); ++n) {
+    const auto byte = static_cast<unsigned char>(text[n]);
+    if (byte < 0x20 || byte == 0x7f || byte == '"' || byte == '\\' || byte > highest) break;
+  }
+  return n;
+}
+
+void append_hex(std::string& out, std::string_view prefix, unsigned char byte) {
+  out += prefix;
+  out += kHex[byte >> 4];
+  out += kHex[byte & 15];
+}
+
 // Digits of the second's fraction, cut.
 void append_fraction(std::string& out, std::chrono::nanoseconds fraction, int digits) {
   auto value = static_cast<uint64_t>(fraction.count());
@@ -97,8 +113,15 @@ void append_number(std::string& out, uint64_t number) {
 }
 
 void append_ip(std::string& out, const base::Ip& ip) {
-  std::array<char, INET6_ADDRSTRLEN> text;
-  if (inet_ntop(ip.v4 ? AF_INET : AF_INET6, ip.bytes.data(), text.data(), text.size())) out += text.data();
+  if (!ip.v4) {
+    std::array<char, INET6_ADDRSTRLEN> text;
+    if (inet_ntop(AF_INET6, ip.bytes.data(), text.data(), text.size())) out += text.data();
+    return;
+  }
+  for (size_t i = 0; i < 4; ++i) {   // four of them are in every line, and inet_ntop formats with printf
+    if (i) out += '.';
+    append_number(out, ip.bytes[i]);
+  }
 }
 
 void append_address(std::string& out, const base::SocketAddress& address) {
@@ -109,37 +132,38 @@ void append_address(std::string& out, const base::SocketAddress& address) {
 }
 
 void append_line_text(std::string& out, std::string_view text) {
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      out += "\\x";
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-      continue;
+  for (;;) {
+    const size_t plain = plain_length(text, 0xff);
+    out += text.substr(0, plain);
+    if (plain == text.size()) return;
+    const auto byte = static_cast<unsigned char>(text[plain]);
+    if (byte == '"' || byte == '\\') {
+      out += '\\';
+      out += text[plain];
+    } else {
+      append_hex(out, "\\x", byte);
     }
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
+    text.remove_prefix(plain + 1);
   }
 }
 
 void append_json_text(std::string& out, std::string_view text) {
-  while (!text.empty()) {
+  for (;;) {
+    const size_t plain = plain_length(text, 0x7f);
+    out += text.substr(0, plain);
+    if (plain == text.size()) return;
+    text.remove_prefix(plain);
     const auto byte = static_cast<unsigned char>(text.front());
-    const size_t length = utf8_length(text);
-    if (length == 0) {
-      out += "\\\\x";
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-      text.remove_prefix(1);
-      continue;
-    }
-    if (byte < 0x20 || byte == 0x7f) {
-      out += "\\u00";
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    } else {
-      if (byte == '"' || byte == '\\') out += '\\';
+    const size_t length = std::max<size_t>(utf8_length(text), 1);
+    if (byte == '"' || byte == '\\') {
+      out += '\\';
+      out += text.front();
+    } else if (byte < 0x80) {
+      append_hex(out, "\\u00", byte);
+    } else if (length > 1) {
       out += text.substr(0, length);
+    } else {
+      append_hex(out, "\\\\x", byte);
     }
     text.remove_prefix(length);
   }

@@ -488,6 +488,17 @@ TEST(Update, EndpointGone_IdleClosesBusyEndsNormally) {
   EXPECT_EQ(world.connections(), 0u);
 }
 
+TEST(Update, IdleConnectionDiesAsItsEndpointGoes_IsCountedOnce) {
+  World world;
+  Call call;
+  world.run(call);
+  world.serve(call, 0);
+  world.cluster->update_endpoints(std::make_shared<base::EndpointSet>());
+  world.dialer.peers[0].reset();   // its watch sees the end before the connection's last turn
+  world.worker.poll();
+  EXPECT_EQ(world.connections(), 0u);
+}
+
 TEST(Update, EndpointGoneWhileWaitingForIt_TakesAnother) {
   World world(settings([](auto& s) { s.max_connections = 1; }));
   Call first, second;
