@@ -45,13 +45,33 @@ size_t utf8_length(std::string_view text) noexcept {
   return 0;
 }
 
-// How many bytes in front need no look: neither control bytes, quotes nor backslashes, and none above `highest`.
-size_t plain_length(std::string_view text, unsigned char highest) noexcept {
-  size_t n = 0;
-  for (; n < text.size(); ++n) {
-    const auto byte = static_cast<unsigned char>(text[n]);
-    if (byte < 0x20 || byte == 0x7f || byte == '"' || byte == '\\' || byte > highest) break;
+// By hand: four addresses are in every line, and inet_ntop formats with printf.
+char* write_v4(char* at, const base::Ip& ip) noexcept {
+  for (size_t i = 0; i < 4; ++i) {
+    const unsigned byte = ip.bytes[i];
+    if (i) *at++ = '.';
+    if (byte >= 100) *at++ = static_cast<char>('0' + byte / 100);
+    if (byte >= 10) *at++ = static_cast<char>('0' + byte / 10 % 10);
+    *at++ = static_cast<char>('0' + byte % 10);
   }
+  return at;
+}
+
+// Which bytes go into a line as they are: no control bytes, quotes or backslashes. JSON looks at those above ASCII too.
+struct PlainBytes {
+  bool line[256], json[256];
+  constexpr PlainBytes() : line(), json() {
+    for (unsigned byte = 0; byte < 256; ++byte) {
+      line[byte] = byte >= 0x20 && byte != 0x7f && byte != '"' && byte != '\\';
+      json[byte] = line[byte] && byte < 0x80;
+    }
+  }
+};
+constexpr PlainBytes kPlain;
+
+size_t plain_length(std::string_view text, const bool (&plain)[256]) noexcept {
+  size_t n = 0;
+  while (n < text.size() && plain[static_cast<unsigned char>(text[n])]) ++n;
   return n;
 }
 
@@ -113,27 +133,32 @@ void append_number(std::string& out, uint64_t number) {
 }
 
 void append_ip(std::string& out, const base::Ip& ip) {
-  if (!ip.v4) {
-    std::array<char, INET6_ADDRSTRLEN> text;
-    if (inet_ntop(AF_INET6, ip.bytes.data(), text.data(), text.size())) out += text.data();
-    return;
-  }
-  for (size_t i = 0; i < 4; ++i) {   // four of them are in every line, and inet_ntop formats with printf
-    if (i) out += '.';
-    append_number(out, ip.bytes[i]);
+  std::array<char, INET6_ADDRSTRLEN> text;
+  if (ip.v4) {
+    out.append(text.data(), write_v4(text.data(), ip));
+  } else if (inet_ntop(AF_INET6, ip.bytes.data(), text.data(), text.size())) {
+    out += text.data();
   }
 }
 
 void append_address(std::string& out, const base::SocketAddress& address) {
-  if (!address.ip.v4) out += '[';
-  append_ip(out, address.ip);
-  out += address.ip.v4 ? ":" : "]:";
-  append_number(out, address.port);
+  std::array<char, 24> text;
+  char* end = text.data();
+  if (address.ip.v4) {
+    end = write_v4(end, address.ip);
+  } else {
+    out += '[';
+    append_ip(out, address.ip);
+    *end++ = ']';
+  }
+  *end++ = ':';
+  end = std::to_chars(end, text.data() + text.size(), address.port).ptr;
+  out.append(text.data(), end);
 }
 
 void append_line_text(std::string& out, std::string_view text) {
   for (;;) {
-    const size_t plain = plain_length(text, 0xff);
+    const size_t plain = plain_length(text, kPlain.line);
     out += text.substr(0, plain);
     if (plain == text.size()) return;
     const auto byte = static_cast<unsigned char>(text[plain]);
@@ -149,7 +174,7 @@ void append_line_text(std::string& out, std::string_view text) {
 
 void append_json_text(std::string& out, std::string_view text) {
   for (;;) {
-    const size_t plain = plain_length(text, 0x7f);
+    const size_t plain = plain_length(text, kPlain.json);
     out += text.substr(0, plain);
     if (plain == text.size()) return;
     text.remove_prefix(plain);
