@@ -124,6 +124,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--proxy', required=True)
     parser.add_argument('--limit', type=int)
+    parser.add_argument('--profile', metavar='FILE', help='keeps the longer run as a callgrind file, for callgrind_annotate')
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix='sluice-bench-') as folder:
         application, edge, *ports = [free_port() for _ in range(6)]
@@ -135,6 +136,9 @@ def main():
         short, long = 500, 2500
         first = run(options.proxy, folder, edge, ports, short)
         second = run(options.proxy, folder, edge, ports, long)
+        if options.profile:
+            newest = max((n for n in os.listdir(folder) if n.startswith(f'callgrind.{long}')), key=lambda n: os.path.getsize(os.path.join(folder, n)))
+            os.replace(os.path.join(folder, newest), options.profile)
     per_request = (second - first) // (long - short)
     print(f'keep-alive through one hop: {per_request} instructions per request')
     if options.limit and per_request > options.limit:

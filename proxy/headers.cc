@@ -9,6 +9,7 @@ using routing::Direction;
 
 // Control headers that a trusted caller (the app behind its sidecar) may use and a stranger must not.
 bool envoy_control(std::string_view name) noexcept {
+  if (!name.starts_with("x-envoy-")) return false;
   constexpr std::string_view kNames[] = {
       "x-envoy-max-retries", "x-envoy-retry-on", "x-envoy-retry-grpc-on", "x-envoy-retriable-status-codes",
       "x-envoy-retriable-header-names", "x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms",
@@ -35,9 +36,9 @@ void forwarded(Request& r, base::Fields& fields, bool secure) {
     if (!fields.find(FieldId::kForwardedProto)) fields.add(FieldId::kForwardedProto, scheme);
     return;
   }
-  const std::string peer = r.connection.peer.ip.text();
+  const std::string& peer = r.connection.peer_text;   // lives longer than the request
   const std::string_view before = fields.get(FieldId::kForwardedFor);
-  if (before.empty()) fields.set(FieldId::kForwardedFor, fields.keep(peer));
+  if (before.empty()) fields.set(FieldId::kForwardedFor, peer);
   else {
     // Several lines of a client become one list: the next hop reads them as one anyway (RFC 9110 §5.3).
     std::string all;
@@ -48,7 +49,7 @@ void forwarded(Request& r, base::Fields& fields, bool secure) {
     }
     fields.set(FieldId::kForwardedFor, fields.keep(fmt::format("{},{}", all, peer)));
   }
-  fields.set(FieldId::kEnvoyExternalAddress, fields.keep(peer));
+  fields.set(FieldId::kEnvoyExternalAddress, peer);
   fields.set(FieldId::kForwardedProto, scheme);
 }
 }  // namespace

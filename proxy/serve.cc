@@ -167,6 +167,7 @@ net::Task<> serve_connection(net::Worker& worker, std::unique_ptr<net::Stream> s
   const Registered registered(state, connection, *stream, direction);
   if (direction == Direction::kGateway) {
     connection.dst = {.address = stream->local(), .redirected = false};
+    connection.peer_text = connection.peer.ip.text();
   } else {
     const auto dst = stream->original_dst();
     if (!dst) co_return;

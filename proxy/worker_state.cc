@@ -133,18 +133,21 @@ std::string_view WorkerState::date() noexcept {
 
 std::string_view WorkerState::uuid(std::span<char, 36> out) noexcept {
   constexpr char kHex[] = "0123456789abcdef";
-  std::array<unsigned char, 16> bytes;
-  const uint64_t high = random.next(), low = random.next();
-  std::memcpy(bytes.data(), &high, 8);
-  std::memcpy(bytes.data() + 8, &low, 8);
-  bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0f) | 0x40);   // RFC 9562 §5.4: version 4,
-  bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3f) | 0x80);   // variant 10
+  // RFC 9562 §5.4: version 4 in the seventh byte, variant 10 in the ninth.
+  const uint64_t high = (random.next() & ~0xf000ull) | 0x4000ull, low = (random.next() >> 2) | (1ull << 63);
   size_t at = 0;
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) out[at++] = '-';
-    out[at++] = kHex[bytes[i] >> 4];
-    out[at++] = kHex[bytes[i] & 15];
-  }
+  const auto digits = [&](uint64_t word, int from, int count) {   // nibbles from the top
+    for (int i = from; i < from + count; ++i) out[at++] = kHex[(word >> (60 - 4 * i)) & 15];
+  };
+  digits(high, 0, 8);
+  out[at++] = '-';
+  digits(high, 8, 4);
+  out[at++] = '-';
+  digits(high, 12, 4);
+  out[at++] = '-';
+  digits(low, 0, 4);
+  out[at++] = '-';
+  digits(low, 4, 12);
   return {out.data(), out.size()};
 }
 

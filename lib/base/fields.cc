@@ -33,6 +33,11 @@ constexpr auto kTable = [] {
   return table;
 }();
 static_assert(kCount < kSlots / 2);
+constexpr auto kHashes = [] {
+  std::array<uint32_t, kCount> hashes{};
+  for (size_t i = 0; i < kCount; ++i) hashes[i] = hash_of(kNames[i]);
+  return hashes;
+}();
 
 FieldId id_of(std::string_view lower, uint32_t hash) noexcept {
   for (size_t slot = hash % kSlots; kTable[slot] != 0; slot = (slot + 1) % kSlots)
@@ -75,8 +80,7 @@ size_t Fields::count(FieldId id) const noexcept {
 }
 void Fields::add(std::string_view name, std::string_view value) { list_.push_back(make(name, value)); }
 void Fields::add(FieldId id, std::string_view value) {
-  const auto name = field_name(id);
-  list_.push_back({.name = name, .value = value, .raw = nullptr, .id = id, .unused = 0, .hash = hash_of(name)});
+  list_.push_back({.name = field_name(id), .value = value, .raw = nullptr, .id = id, .unused = 0, .hash = kHashes[static_cast<size_t>(id)]});
 }
 void Fields::set(std::string_view name, std::string_view value) {
   const Field row = make(name, value);
@@ -86,7 +90,13 @@ void Fields::set(std::string_view name, std::string_view value) {
   first->value = value;
   list_.erase(std::remove_if(first + 1, list_.end(), same), list_.end());
 }
-void Fields::set(FieldId id, std::string_view value) { set(field_name(id), value); }
+void Fields::set(FieldId id, std::string_view value) {   // the hot one: compares numbers only
+  const auto same = [id](const Field& field) { return field.id == id; };
+  const auto first = std::ranges::find_if(list_, same);
+  if (first == list_.end()) return add(id, value);
+  first->value = value;
+  list_.erase(std::remove_if(first + 1, list_.end(), same), list_.end());
+}
 size_t Fields::remove(std::string_view lower) noexcept {
   const uint32_t hash = hash_of(lower);
   return std::erase_if(list_, [=](const Field& field) { return field.hash == hash && field.name == lower; });
