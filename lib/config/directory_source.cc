@@ -34,6 +34,7 @@ class DirectorySource final : public Source {
     }
     changed_.notify_all();
     if (thread_.joinable()) thread_.join();
+    watch_.reset();                      // its thread uses what is destroyed next
   }
 
   void start(Sink sink) override {
