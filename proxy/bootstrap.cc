@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include <fmt/format.h>
@@ -62,6 +63,7 @@ class Bootstrap {
             net::Listener::Serve serve, void* context, const char* what);
   bool open_all();
   void apply(net::Worker& worker, config::SnapshotHandle snapshot, const routing::Endpoints& endpoints);
+  void say_what_is_plain() const;
   void on_signal();
   net::Task<> shut_down();
   uint64_t open_connections() const;
@@ -162,10 +164,22 @@ int Bootstrap::run() {
     const Signals signals(main_, [this] { on_signal(); });
     logs::info(Component::kMain, "sluice-proxy {} as {} for {}/{}, {} workers", base::version_line(), options_.gateway ? "gateway" : "sidecar",
                options_.pod_namespace, options_.pod_name, workers_.size());
+    say_what_is_plain();
     pipeline_->start();
     main_.run();
   }
   return 0;
+}
+
+// Users who mounted a certificate, or annotations, believe that it is used: one line each says what happens instead.
+void Bootstrap::say_what_is_plain() const {
+  std::error_code ignored;
+  if (std::filesystem::exists(options_.workload_certs + "/key.pem", ignored))
+    logs::warn(Component::kMain, "a workload certificate lies in {}, but TLS is not built yet: all traffic is plaintext", options_.workload_certs);
+  else
+    logs::info(Component::kMain, "no workload certificate in {}: all traffic is plaintext", options_.workload_certs);
+  if (!options_.annotations_file.empty())
+    logs::warn(Component::kMain, "--annotations-file {} is not used yet: put proxy.istio.io/config on the Pod in the configuration", options_.annotations_file);
 }
 
 void Bootstrap::on_signal() {
@@ -187,9 +201,11 @@ uint64_t Bootstrap::open_connections() const {
 // Readiness goes first, traffic is served for the drain time, then what is left is cut (DESIGN, Draining).
 net::Task<> Bootstrap::shut_down() {
   admin_->draining = true;
-  logs::info(Component::kMain, "draining for {} ms, {} connections", options_.drain.count(), open_connections());
+  const auto live = pipeline_->latest();
+  const auto drain = live ? live->mesh_config().defaults.termination_drain_duration.value_or(options_.drain) : options_.drain;
+  logs::info(Component::kMain, "draining for {} ms, {} connections", drain.count(), open_connections());
   for (auto& state : states_) state->worker.post([s = state.get()] { s->begin_drain(); });
-  co_await net::sleep(main_, options_.drain);
+  co_await net::sleep(main_, drain);
   for (auto& listener : data_) listener->close();
   if (gateway_) workers_.front()->post([this] { gateway_->close(); });
   for (auto& state : states_) state->worker.post([s = state.get()] { s->cancel_all(); });

@@ -43,10 +43,11 @@ struct Heard {
   std::unique_ptr<upstream::TcpLease> leased;   // the server-first case dialled already
 };
 
-// What the bytes that are there say; kNobody: not enough yet, or the stream ended.
-Speaks judge(const WorkerState& state, net::Slice bytes, bool& more) {
+// What the bytes that are there say; kNobody: not enough yet, or the stream ended. An HTTP/1.0 request line counts as HTTP on
+// a declared port, where the codec answers 426, and elsewhere only when it is switched on (traffic.md §3.4).
+Speaks judge(net::Slice bytes, bool http10, bool& more) {
   more = false;
-  switch (http::sniff(bytes, state.shared.options().http10)) {
+  switch (http::sniff(bytes, http10)) {
     case http::Sniffed::kNeedMore: more = true; return Speaks::kNobody;
     case http::Sniffed::kHttp1: return Speaks::kHttp1;
     // HTTP/2 is carried as opaque bytes to the same cluster until the session is built: right for one service, without
@@ -59,7 +60,7 @@ Speaks judge(const WorkerState& state, net::Slice bytes, bool& more) {
 }
 
 // Reads until the bytes can be judged. The bytes stay in front of the stream.
-net::Task<Speaks> sniff_downstream(WorkerState& state, Connection& connection) {
+net::Task<Speaks> sniff_downstream(Connection& connection, bool http10) {
   std::string seen;   // a few bytes, at most the HTTP/2 preface or the first line that tells HTTP/1.0
   for (;;) {
     auto piece = co_await connection.stream->read();
@@ -67,7 +68,7 @@ net::Task<Speaks> sniff_downstream(WorkerState& state, Connection& connection) {
     const bool ended = piece->empty();
     seen += net::text_of(piece->bytes());
     bool more = false;
-    const Speaks speaks = judge(state, net::bytes_of(seen), more);
+    const Speaks speaks = judge(net::bytes_of(seen), http10, more);
     if (more && !ended && seen.size() < 8192) continue;
     connection.stream->unread(net::bytes_of(seen));
     co_return more ? Speaks::kOpaque : speaks;
@@ -77,6 +78,7 @@ net::Task<Speaks> sniff_downstream(WorkerState& state, Connection& connection) {
 // An undeclared port: HTTP and opaque bytes are told apart by what the client says first; when it says nothing for a
 // moment, the server is dialled and whoever speaks first decides.
 net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, uint32_t cluster_number) {
+  const bool http10 = state.shared.options().http10;
   connection.state = "detect";
   connection.waits_for = "client";
   Heard heard;
@@ -84,14 +86,14 @@ net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, uint
     FirstBytes patience(*connection.stream, nullptr, kServerFirstPatience);
     const auto outcome = co_await patience;
     if (outcome.who == FirstBytes::Who::kDownstream) {
-      if (outcome.bytes && *outcome.bytes > 0) heard.speaks = co_await sniff_downstream(state, connection);
+      if (outcome.bytes && *outcome.bytes > 0) heard.speaks = co_await sniff_downstream(connection, http10);
       co_return heard;
     }
   }
   config::SnapshotHandle snapshot = state.snapshot;
   upstream::Cluster* cluster = cluster_number == routing::RoutePlan::kMissing ? nullptr : state.cluster(*snapshot, cluster_number);
   if (!cluster) {
-    heard.speaks = co_await sniff_downstream(state, connection);
+    heard.speaks = co_await sniff_downstream(connection, http10);
     co_return heard;
   }
   state.counters.detect_server_first.add();
@@ -102,7 +104,7 @@ net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, uint
   auto lease = co_await cluster->connect_tcp(pick, wait);
   if (!lease) {
     // Nobody there: the client finds out when it speaks, as it would have without the early dial.
-    heard.speaks = co_await sniff_downstream(state, connection);
+    heard.speaks = co_await sniff_downstream(connection, http10);
     co_return heard;
   }
   auto leased = std::make_unique<upstream::TcpLease>(std::move(*lease));
@@ -110,7 +112,7 @@ net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, uint
   FirstBytes either(*connection.stream, &leased->stream(), 0ms);
   const auto outcome = co_await either;
   if (outcome.who == FirstBytes::Who::kDownstream && outcome.bytes && *outcome.bytes > 0)
-    heard.speaks = co_await sniff_downstream(state, connection);
+    heard.speaks = co_await sniff_downstream(connection, http10);
   else
     heard.speaks = Speaks::kOpaque;   // the server spoke, or one side ended: a tunnel carries either faithfully
   if (heard.speaks == Speaks::kOpaque) heard.leased = std::move(leased);
@@ -142,7 +144,7 @@ net::Task<Path> choose_path(WorkerState& state, Connection& connection) {
       }
       connection.state = "detect";
       connection.waits_for = "client";
-      speaks = co_await sniff_downstream(state, connection);
+      speaks = co_await sniff_downstream(connection, true);
       break;
     case Kind::kTcp:
     case Kind::kPassthrough: speaks = Speaks::kOpaque; break;
