@@ -1,8 +1,14 @@
 #pragma once
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 namespace http {
@@ -72,22 +78,41 @@ template <class Each> constexpr void for_each_member(std::string_view list, Each
   }
 }
 
-// How many control bytes (HTAB is none) stand in `text`. One flat loop that the compiler turns into vector code: a head whose
-// lines all end with CR LF has exactly two per line, so one comparison finds every bare CR, NUL and other control.
-inline size_t count_controls(const char* text, size_t size) noexcept {
-  size_t total = 0;
-  while (size != 0) {
-    const size_t run = size < 240 ? size : 240;   // a byte-wide counter per lane cannot overflow within a run
-    uint8_t count = 0;
-    for (size_t i = 0; i < run; ++i) {
-      const auto c = static_cast<uint8_t>(text[i]);
-      count = static_cast<uint8_t>(count + static_cast<uint8_t>((static_cast<uint8_t>(c < 0x20) & static_cast<uint8_t>(c != '\t')) | static_cast<uint8_t>(c == 0x7f)));
+// Which of the 16 bytes at `text` are controls (HTAB is none), one bit each.
+inline uint32_t controls_of_16(const char* text) noexcept {
+#ifdef __SSE2__
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text));
+  const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+  const __m128i visible = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t'));
+  return static_cast<uint32_t>(_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(visible, low), _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f)))));
+#else
+  uint32_t mask = 0;
+  for (unsigned i = 0; i < 16; ++i) mask |= static_cast<uint32_t>(is(text[i], kControl)) << i;
+  return mask;
+#endif
+}
+
+// Calls `each(index)` for every control byte in order until it says false.
+template <class Each> inline void for_each_control(std::string_view text, Each each) {
+  for (size_t at = 0; at < text.size(); at += 16) {
+    char last[16];
+    const char* block = text.data() + at;
+    if (text.size() - at < 16) {                       // never a byte behind the end is read
+      std::memset(last, 'x', sizeof last);
+      std::memcpy(last, block, text.size() - at);
+      block = last;
     }
-    total += count;
-    text += run;
-    size -= run;
+    for (uint32_t mask = controls_of_16(block); mask != 0; mask &= mask - 1)
+      if (!each(at + static_cast<size_t>(std::countr_zero(mask)))) return;
   }
-  return total;
+}
+
+inline size_t count_controls(std::string_view text) noexcept {
+  size_t count = 0;
+  size_t at = 0;
+  for (; at + 16 <= text.size(); at += 16) count += static_cast<size_t>(std::popcount(controls_of_16(text.data() + at)));
+  for (; at < text.size(); ++at) count += is(text[at], kControl);
+  return count;
 }
 
 }  // namespace http

@@ -39,7 +39,7 @@ size_t size_of(const base::Fields& fields) noexcept {
   return size;
 }
 
-void put_field(std::string_view name, std::string_view value, OutBuffer& out) noexcept {
+inline void put_field(std::string_view name, std::string_view value, OutBuffer& out) noexcept {
   out.put(name);
   out.put(": ");
   out.put(value);
@@ -96,7 +96,7 @@ size_t put_hop(const Hopwise& hop, std::string_view upgrade, OutBuffer& out) noe
 }
 
 // Header rules and rewrites of a configuration, or a defect of ours, could have put a line end into a value.
-bool sound(const OutBuffer& out, size_t lines) noexcept { return count_controls(out.text().data(), out.text().size()) == 2 * lines; }
+bool sound(const OutBuffer& out, size_t lines) noexcept { return count_controls(out.text()) == 2 * lines; }
 
 }  // namespace
 
@@ -112,12 +112,6 @@ void OutBuffer::reserve(size_t more) {
   if (begin_ != local_) worker_.give_block(reinterpret_cast<std::byte*>(begin_), capacity_);
   begin_ = bigger;
   capacity_ = capacity;
-}
-
-void OutBuffer::put(std::string_view text) noexcept {
-  if (text.empty()) return;
-  std::memcpy(begin_ + size_, text.data(), text.size());
-  size_ += text.size();
 }
 
 void OutBuffer::put_chunk_size(size_t size) noexcept {
@@ -168,7 +162,7 @@ bool encode_trailers(const base::Fields* trailers, bool preserve_case, OutBuffer
   out.reserve((trailers ? size_of(*trailers) : 0) + 2);
   const size_t lines = trailers ? put_fields(*trailers, preserve_case, true, out) : 0;
   out.put("\r\n");
-  return count_controls(out.text().data() + before, out.text().size() - before) == 2 * (lines + 1);
+  return count_controls(out.text().substr(before)) == 2 * (lines + 1);
 }
 
 }  // namespace http

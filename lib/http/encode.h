@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstring>
 #include <string_view>
 
 #include "http/guard.h"
@@ -15,7 +16,11 @@ class OutBuffer {
   OutBuffer(const OutBuffer&) = delete;
   ~OutBuffer();
   void reserve(size_t more);           // room for `more` bytes; put() writes without asking
-  void put(std::string_view text) noexcept;
+  void put(std::string_view text) noexcept {
+    if (text.empty()) return;
+    std::memcpy(begin_ + size_, text.data(), text.size());
+    size_ += text.size();
+  }
   void put(char c) noexcept { begin_[size_++] = c; }
   void put_chunk_size(size_t size) noexcept;           // hex, CR LF; at most 18 bytes
   std::string_view text() const noexcept { return {begin_, size_}; }

@@ -1,7 +1,5 @@
 #include "http/head_scan.h"
 
-#include <cstring>
-
 #include "http/chars.h"
 
 namespace http {
@@ -15,29 +13,30 @@ constexpr size_t kLeadingBytes = 64;
 // The ordinary case: the whole section arrived at once and every line of it is sound. Says no for everything else, which the
 // byte-wise scan then judges, so that there is only one order in which faults are found.
 bool HeadScan::whole(std::string_view bytes, const Limits& limits, Verdict& verdict) noexcept {
-  const char* const begin = bytes.data();
-  const size_t window = bytes.size() < limits.head_bytes ? bytes.size() : limits.head_bytes;
-  const char* const end = begin + window;
-  const char* line = begin;
-  size_t lines = 0;
-  while (line != end) {
-    const auto* feed = static_cast<const char*>(std::memchr(line, '\n', static_cast<size_t>(end - line)));
-    if (feed == nullptr || feed == line || feed[-1] != '\r') return false;
-    if (feed == line + 1) {
-      if (lines == 0 && part_ == Part::kHead) return false;
-      const auto size = static_cast<size_t>(feed + 1 - begin);
-      if (lines > limits.fields + (part_ == Part::kHead ? 1 : 0)) return false;
-      if (count_controls(begin, size) != 2 * (lines + 1)) return false;
-      began_ = true;
-      lines_ = lines;
-      at_ = size;
-      verdict = {Kind::kComplete, 0, size, Detail::kNone};
-      return true;
+  const std::string_view text = bytes.substr(0, limits.head_bytes);
+  const size_t most = limits.fields + (part_ == Part::kHead ? 1 : 0);
+  size_t line = 0, lines = 0, feed = 0;                // feed: where a LF must stand, 0: nowhere yet
+  bool found = false;
+  for_each_control(text, [&](size_t i) noexcept {
+    if (feed == 0) {
+      feed = i + 1;
+      return text[i] == '\r';
     }
-    ++lines;
-    line = feed + 1;
-  }
-  return false;
+    if (i != feed || text[i] != '\n') return false;
+    feed = 0;
+    if (i - line == 1) {
+      found = empty_ends_ || lines > 0;
+      return false;
+    }
+    line = i + 1;
+    return ++lines <= most;
+  });
+  if (!found) return false;
+  began_ = true;
+  lines_ = lines;
+  at_ = line + 2;
+  verdict = {Kind::kComplete, 0, at_, Detail::kNone};
+  return true;
 }
 
 HeadScan::Verdict HeadScan::scan(std::string_view bytes, const Limits& limits) noexcept {
