@@ -14,9 +14,11 @@
 #include <fmt/format.h>
 
 #include "init/environment.h"
+#include "init/native.h"
 #include "init/netlink.h"
 #include "init/say.h"
 #include "init/tools.h"
+#include "iptables/nft.h"
 #include "iptables/plan.h"
 
 namespace init {
@@ -28,7 +30,7 @@ using iptables::Saved;
 using Done = std::expected<void, std::string>;
 
 constexpr unsigned kNetAdmin = 12;
-constexpr bool kFamilies[] = {true, false};   // IPv4, then IPv6
+constexpr bool kFamilies[] = {true, false};  // IPv4, then IPv6
 std::string_view family_name(bool ipv4) { return ipv4 ? "IPv4" : "IPv6"; }
 
 // The owner match looks ids up as names first; a CNI plug-in runs with the node's name service, which may hang or lie.
@@ -36,7 +38,8 @@ Done enter_sandbox() {
   const auto problem = [](std::string_view what) { return std::unexpected(fmt::format("--cni-mode: {}: {}", what, std::strerror(errno))); };
   if (::unshare(CLONE_NEWNS) != 0) return problem("no mount namespace of our own");
   if (::mount("", "/", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) return problem("the mount namespace cannot be made private");
-  if (::access("/etc/nsswitch.conf", F_OK) == 0 && ::mount("/dev/null", "/etc/nsswitch.conf", nullptr, MS_BIND, nullptr) != 0) return problem("nsswitch.conf cannot be hidden");
+  if (::access("/etc/nsswitch.conf", F_OK) == 0 && ::mount("/dev/null", "/etc/nsswitch.conf", nullptr, MS_BIND, nullptr) != 0)
+    return problem("nsswitch.conf cannot be hidden");
   return {};
 }
 
@@ -45,7 +48,7 @@ struct Holding {
   Tools tools;
   Saved saved[2];
   FamilyRules own[2];
-  bool usable = true;                      // its programs could read the tables
+  bool usable = true;  // its programs could read the tables
   std::string why_not;
   const Saved& state(bool ipv4) const { return saved[ipv4 ? 0 : 1]; }
   const FamilyRules& ours(bool ipv4) const { return own[ipv4 ? 0 : 1]; }
@@ -68,24 +71,25 @@ class Session {
           holding.why_not = saved.error();
           break;
         }
-        if (!saved) continue;              // a kernel without IPv6
+        if (!saved) continue;  // a kernel without IPv6
         holding.own[ipv4 ? 0 : 1] = own_rules(*saved, rules_.family(ipv4));
         holding.saved[ipv4 ? 0 : 1] = std::move(*saved);
         for (const auto mark : iptables::marks_of(holding.state(ipv4))) marks_.insert(mark);
       }
       holdings_.push_back(std::move(holding));
     }
-    if (holdings_.empty()) return std::unexpected("no iptables programs found; install the package iptables");
+    if (holdings_.empty() && !options_.native_nftables) return std::unexpected("no iptables programs found; install the package iptables");
     return {};
   }
 
   Done apply() {
+    if (options_.native_nftables) return apply_native();
     auto candidates = choose();
     if (!candidates) return std::unexpected(candidates.error());
     std::string problems;
     for (Holding* holding : *candidates) {
       auto done = install(*holding);
-      if (done) return leave_others(*holding);
+      if (done) return finish(holding);
       problems += (problems.empty() ? "" : "; then ") + done.error();
     }
     return std::unexpected(problems);
@@ -93,10 +97,11 @@ class Session {
 
   Done clean() {
     // What cannot be read cannot be called clean; one backend missing from the kernel is normal.
-    if (std::ranges::none_of(holdings_, &Holding::usable)) return std::unexpected(holdings_.front().why_not);
+    if (!holdings_.empty() && std::ranges::none_of(holdings_, &Holding::usable)) return std::unexpected(holdings_.front().why_not);
     for (auto& holding : holdings_)
       for (const bool ipv4 : kFamilies)
         if (auto done = remove_rules(holding, ipv4); !done) return done;
+    if (auto done = remove_native(); !done) return done;
     if (options_.dry_run) return {};
     marks_.insert(options_.tproxy_mark);
     for (const bool ipv4 : kFamilies)
@@ -114,17 +119,37 @@ class Session {
     };
     if (options_.backend != iptables::Backend::kDetect) {
       Holding* forced = first([&](const Holding& h) { return h.tools.backend() == options_.backend; });
-      if (!forced) return std::unexpected(fmt::format("--force-iptables-binary: iptables-{} is not installed", options_.backend == iptables::Backend::kNft ? "nft" : "legacy"));
+      if (!forced)
+        return std::unexpected(fmt::format("--force-iptables-binary: iptables-{} is not installed",
+                                           options_.backend == iptables::Backend::kNft ? "nft" : "legacy"));
       if (!forced->usable) return std::unexpected(forced->why_not);
       return std::vector{forced};
     }
     if (Holding* used = first([](const Holding& h) { return h.any_own(); })) return std::vector{used};
-    if (Holding* used = first([](const Holding& h) { return h.tools.backend() == iptables::Backend::kLegacy && h.any_rules(); })) return std::vector{used};
+    if (Holding* used = first([](const Holding& h) { return h.tools.backend() == iptables::Backend::kLegacy && h.any_rules(); }))
+      return std::vector{used};
     std::vector<Holding*> out;
     for (auto& holding : holdings_)
       if (holding.usable) out.push_back(&holding);
     if (out.empty()) return std::unexpected(holdings_.front().why_not);
     return out;
+  }
+
+  Done apply_native() {
+    const auto stale = native_tables();
+    for (const auto& table : stale) marks_.merge(native_marks(table));
+    Done done;
+    for (const bool ipv4 : kFamilies)
+      if (done) done = prepare(ipv4);
+    const auto text = iptables::nft_text(rules_, stale);
+    say(Severity::kDebug, "feeding nft: {}", text);
+    if (done) done = feed_nft(text);
+    if (!done) {
+      for (const bool ipv4 : kFamilies) withdraw(ipv4);
+      return done;
+    }
+    say(Severity::kInfo, "rules {} with nft", stale.empty() ? "made" : "replaced");
+    return finish(nullptr);
   }
 
   Done install(Holding& holding) {
@@ -154,9 +179,12 @@ class Session {
       if (auto done = holding.tools.restore(ipv4, plan.text); !done) return done;
       if (auto done = verify(holding, ipv4); !done) return done;
       say(Severity::kInfo, "{} rules {} with {}", family_name(ipv4),
-          plan.change == iptables::Change::kCreate ? "made" : plan.change == iptables::Change::kReplace ? "replaced" : "removed", holding.tools.name());
+          plan.change == iptables::Change::kCreate    ? "made"
+          : plan.change == iptables::Change::kReplace ? "replaced"
+                                                      : "removed",
+          holding.tools.name());
     }
-    return retire(holding, ipv4);
+    return !ipv4 && wanted.empty() && !holding.ours(false).empty() ? netlink_.remove_marker_address() : Done{};
   }
 
   // The kernel must hold what was asked for before the pod goes on.
@@ -184,34 +212,53 @@ class Session {
     return {};
   }
 
-  // What only the replaced rules needed.
-  Done retire(const Holding& holding, bool ipv4) {
-    const auto& wanted = rules_.family(ipv4);
-    Netlink::Stale stale{iptables::marks_of(holding.state(ipv4)), 0, {}};
-    if (!wanted.empty() && needs_tproxy_routes(options_)) stale.keep = std::pair(options_.tproxy_mark, options_.tproxy_table);
-    if (!stale.marks.empty())
-      if (auto done = netlink_.remove_local_routes(ipv4, stale); !done) return done;
-    if (!ipv4 && wanted.empty() && !holding.ours(false).empty()) return netlink_.remove_marker_address();
-    return {};
-  }
-
   // Back to what the family was, out of what it is now: a restore of several tables may have ended between two of them.
   void undo(Holding& holding, bool ipv4) {
     const auto now = holding.tools.save(ipv4);
     const auto plan = now ? make_plan(*now, own_rules(*now, rules_.family(ipv4)), holding.ours(ipv4), false) : iptables::Plan{};
     const auto done = plan.text.empty() ? Done{} : holding.tools.restore(ipv4, plan.text);
-    if (!now || !done) say(Severity::kWarning, "{} rules may be incomplete, run sluice-init --cleanup-only: {}", family_name(ipv4), now ? done.error() : now.error());
-    if (std::exchange(added_route_[ipv4 ? 0 : 1], false)) (void)netlink_.remove_local_routes(ipv4, {{options_.tproxy_mark}, options_.tproxy_table, {}});
+    if (!now || !done)
+      say(Severity::kWarning, "{} rules may be incomplete, run sluice-init --cleanup-only: {}", family_name(ipv4),
+          now ? done.error() : now.error());
+    withdraw(ipv4);
+  }
+  void withdraw(bool ipv4) {
+    if (std::exchange(added_route_[ipv4 ? 0 : 1], false))
+      (void)netlink_.remove_local_routes(ipv4, {{options_.tproxy_mark}, options_.tproxy_table, {}});
     if (!ipv4 && std::exchange(added_address_, false)) (void)netlink_.remove_marker_address();
   }
 
-  // Rules of ours in another backend would capture a second time.
-  Done leave_others(const Holding& chosen) {
+  // What the new rules do not need any more: rules of ours in another backend, which would capture a second time, and the
+  // routes of earlier marks. `chosen` is null for native nftables.
+  Done finish(const Holding* chosen) {
     for (auto& holding : holdings_) {
-      if (&holding == &chosen || !holding.any_own()) continue;
+      if (&holding == chosen || !holding.any_own()) continue;
       for (const bool ipv4 : kFamilies)
         if (auto done = remove_rules(holding, ipv4); !done) return done;
     }
+    if (chosen)
+      if (auto done = remove_native(); !done) return done;
+    for (const bool ipv4 : kFamilies) {
+      Netlink::Stale stale{marks_, 0, {}};
+      if (!rules_.family(ipv4).empty() && needs_tproxy_routes(options_))
+        stale.keep = std::pair(options_.tproxy_mark, options_.tproxy_table);
+      if (marks_.empty()) continue;
+      if (auto done = netlink_.remove_local_routes(ipv4, stale); !done) return done;
+    }
+    return {};
+  }
+
+  Done remove_native() {
+    const auto tables = native_tables();
+    if (tables.empty()) return {};
+    for (const auto& table : tables) marks_.merge(native_marks(table));
+    const auto text = iptables::nft_text({}, tables);
+    if (options_.dry_run) {
+      fmt::print("# nft -f -\n{}", text);
+      return {};
+    }
+    if (auto done = feed_nft(text); !done) return done;
+    say(Severity::kInfo, "rules removed with nft");
     return {};
   }
 
@@ -231,13 +278,14 @@ class Session {
   const RuleSet& rules_;
   Netlink netlink_;
   std::vector<Holding> holdings_;
-  std::set<uint32_t> marks_;               // of TPROXY rules that earlier runs made
+  std::set<uint32_t> marks_;  // of TPROXY rules that earlier runs made
   bool added_route_[2] = {}, added_address_ = false;
 };
 
 std::expected<Session, std::string> begin(const iptables::Options& options, const RuleSet& rules) {
   if (!has_capability(read_file("/proc/self/status"), kNetAdmin))
-    return std::unexpected("the capability NET_ADMIN is missing; run as root and grant NET_ADMIN (and NET_RAW for iptables-legacy) in the securityContext");
+    return std::unexpected(
+        "the capability NET_ADMIN is missing; run as root and grant NET_ADMIN (and NET_RAW for iptables-legacy) in the securityContext");
   if (options.cni_mode)
     if (auto done = enter_sandbox(); !done) return std::unexpected(done.error());
   auto netlink = Netlink::open();

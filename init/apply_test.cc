@@ -1,7 +1,6 @@
 // What is really made, each test in a network namespace of its own that ends with its process. Needs root.
 #include "init/apply.h"
 
-#include <gtest/gtest.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -12,8 +11,10 @@
 #include <cstdio>
 #include <functional>
 
+#include <gtest/gtest.h>
+
 #include "init/environment.h"
-#include "init/netlink.h"
+#include "init/native.h"
 #include "init/program.h"
 #include "init/say.h"
 #include "init/tools.h"
@@ -23,12 +24,12 @@
 namespace init {
 namespace {
 
-#define CHECK_THAT(condition)                                                       \
-  do {                                                                              \
-    if (!(condition)) {                                                             \
-      std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);  \
-      return false;                                                                 \
-    }                                                                               \
+#define CHECK_THAT(condition)                                                      \
+  do {                                                                             \
+    if (!(condition)) {                                                            \
+      std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+      return false;                                                                \
+    }                                                                              \
   } while (false)
 
 bool loopback_up() {
@@ -51,7 +52,8 @@ bool in_namespace(const std::function<bool()>& body) {
     ::_exit(good ? 0 : 1);
   }
   int status = 1;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
@@ -62,7 +64,7 @@ struct Config {
 };
 
 Config config(std::vector<const char*> arguments) {
-  arguments.push_back("--force-iptables-binary=nft");   // the other backend may be missing from the kernel; the exam has it
+  arguments.push_back("--force-iptables-binary=nft");  // the other backend may be missing from the kernel; the exam has it
   auto invocation = iptables::parse_options(arguments, [](const char*) -> const char* { return nullptr; });
   if (!invocation) std::fprintf(stderr, "%s\n", invocation.error().c_str());
   Config out;
@@ -104,7 +106,8 @@ std::string output(std::string_view name, const std::vector<std::string>& argume
 
 TEST(Apply, SecondRun_ChangesNothingAndLegacyStaysUntouched) {
   EXPECT_TRUE(in_namespace([] {
-    const auto pod = config({"-i", "*", "-b", "*", "-m", "TPROXY", "--redirect-dns", "--capture-all-dns", "--drop-invalid", "--enable-ipv6=true"});
+    const auto pod =
+        config({"-i", "*", "-b", "*", "-m", "TPROXY", "--redirect-dns", "--capture-all-dns", "--drop-invalid", "--enable-ipv6=true"});
     CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
     const auto four = state(true), six = state(false), routes = output("ip", {"rule"});
     CHECK_THAT(four.find("ISTIO_TPROXY") != std::string::npos && six.find("ISTIO_TPROXY") != std::string::npos);
@@ -126,10 +129,12 @@ TEST(Apply, OtherConfiguration_ReplacesAndRetiresRoutes) {
     CHECK_THAT(output("ip", {"-6", "addr", "show", "dev", "lo"}).find("::6/128") != std::string::npos);
     const auto moved = config({"-i", "*", "-b", "*", "-m", "TPROXY", "-t", "512", "-r", "401", "--enable-ipv6=true"});
     CHECK_THAT(good(apply_rules(moved.options, moved.rules)));
-    CHECK_THAT(output("ip", {"rule"}).find("lookup 400") == std::string::npos && output("ip", {"rule"}).find("lookup 401") != std::string::npos);
+    CHECK_THAT(output("ip", {"rule"}).find("lookup 400") == std::string::npos &&
+               output("ip", {"rule"}).find("lookup 401") != std::string::npos);
     CHECK_THAT(good(apply_rules(plain.options, plain.rules)));
     CHECK_THAT(state(true) == wanted && state(false).empty());
-    CHECK_THAT(output("ip", {"rule"}).find("fwmark") == std::string::npos && output("ip", {"-6", "rule"}).find("fwmark") == std::string::npos);
+    CHECK_THAT(output("ip", {"rule"}).find("fwmark") == std::string::npos &&
+               output("ip", {"-6", "rule"}).find("fwmark") == std::string::npos);
     CHECK_THAT(output("ip", {"-6", "addr", "show", "dev", "lo"}).find("::6/128") == std::string::npos);
     return true;
   }));
@@ -140,7 +145,8 @@ TEST(CleanUp, WithoutTheFlags_LeavesOnlyForeignRules) {
     CHECK_THAT(tool("iptables-nft", {"-t", "nat", "-A", "OUTPUT", "-p", "udp", "--dport", "9", "-j", "RETURN"}));
     CHECK_THAT(tool("ip", {"rule", "add", "fwmark", "1337", "lookup", "999", "pref", "1000"}));
     const auto four = state(true), six = state(false), rules = output("ip", {"rule"}), addresses = output("ip", {"-o", "addr", "show"});
-    const auto pod = config({"-i", "*", "-b", "*", "-m", "TPROXY", "-t", "512", "-r", "400", "-c", "eth7", "-u", "42", "--enable-ipv6=true"});
+    const auto pod =
+        config({"-i", "*", "-b", "*", "-m", "TPROXY", "-t", "512", "-r", "400", "-c", "eth7", "-u", "42", "--enable-ipv6=true"});
     CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
     CHECK_THAT(state(true) != four && state(false) != six && output("ip", {"rule"}) != rules);
     const auto none = config({});
@@ -184,6 +190,33 @@ TEST(Apply, RuleRefused_ErrorNamesItAndNothingStays) {
     CHECK_THAT(state(true).empty());
     return true;
   }));
+}
+
+TEST(Apply, NativeNftables_OneBackendAtATimeAndCleanWithoutFlags) {
+  EXPECT_TRUE(in_namespace([] {
+    const auto rules = output("ip", {"rule"});
+    const auto plain = config({"-i", "*", "-b", "*", "--enable-ipv6=true", "--probe-timeout=2s"});
+    const auto native = config(
+        {"-i", "*", "-b", "*", "-m", "TPROXY", "-t", "512", "-r", "400", "--enable-ipv6=true", "--native-nftables", "--probe-timeout=2s"});
+    CHECK_THAT(good(apply_rules(plain.options, plain.rules)));
+    CHECK_THAT(good(apply_rules(native.options, native.rules)));
+    CHECK_THAT(state(true).empty() && state(false).empty());
+    CHECK_THAT(native_tables().size() == 4);
+    CHECK_THAT(good(validate(native.options, native.facts)));
+    CHECK_THAT(good(apply_rules(native.options, native.rules)));
+    const auto none = config({});
+    CHECK_THAT(good(clean_up(none.options, none.rules)));
+    CHECK_THAT(native_tables().empty() && output("ip", {"rule"}) == rules);
+    CHECK_THAT(good(apply_rules(native.options, native.rules)));
+    CHECK_THAT(good(apply_rules(plain.options, plain.rules)));
+    CHECK_THAT(native_tables().empty() && !state(true).empty() && output("ip", {"rule"}) == rules);
+    return true;
+  }));
+}
+
+TEST(NativeMarks, Listing_EveryMarkButTheFixedOne) {
+  EXPECT_EQ(marks_in("x meta mark set 0x00000200 accept\n meta mark set 0x0000053a\n meta mark set ct mark\n"), std::set<uint32_t>{0x200});
+  EXPECT_TRUE(marks_in("meta mark set 0x").empty());
 }
 
 TEST(Validate, BothFamilies_CapturedExactlyWhenTheRulesAreThere) {

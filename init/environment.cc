@@ -69,7 +69,7 @@ std::string uid_of(std::string_view passwd, std::string_view user) {
     auto line = next_line(passwd);
     if (user.empty() || !line.starts_with(user) || line.substr(user.size(), 1) != ":") continue;
     line.remove_prefix(user.size() + 1);
-    line.remove_prefix(std::min(line.size(), line.find(':')));   // the password field
+    line.remove_prefix(std::min(line.size(), line.find(':')));  // the password field
     if (line.empty()) continue;
     const auto uid = line.substr(1, line.find(':', 1) - 1);
     if (!uid.empty() && uid.find_first_not_of("0123456789") == std::string_view::npos) return std::string(uid);
@@ -89,8 +89,10 @@ bool has_capability(std::string_view proc_status, unsigned bit) {
 iptables::Facts observe(const iptables::Options& options) {
   iptables::Facts facts;
   facts.ipv6 = options.ipv6 == iptables::Ipv6::kOn || (options.ipv6 == iptables::Ipv6::kAuto && has_global_ipv6());
-  if (options.dns_servers) facts.dns_servers = *options.dns_servers;
-  else if (options.redirect_dns && !options.capture_all_dns) facts.dns_servers = nameservers(read_file("/etc/resolv.conf"));
+  if (options.dns_servers)
+    facts.dns_servers = *options.dns_servers;
+  else if (options.redirect_dns && !options.capture_all_dns)
+    facts.dns_servers = nameservers(read_file("/etc/resolv.conf"));
   if (options.proxy_uids.empty()) {
     const auto uid = uid_of(read_file("/etc/passwd"), options.envoy_user);
     if (!uid.empty()) facts.proxy_id = uid;

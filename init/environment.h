@@ -24,6 +24,6 @@ std::string uid_of(std::string_view passwd, std::string_view user);
 // A bit of the effective capabilities in the text of /proc/self/status, e.g. CAP_NET_ADMIN = 12.
 bool has_capability(std::string_view proc_status, unsigned bit);
 
-std::string read_file(const char* path);   // empty when it cannot be read
+std::string read_file(const char* path);  // empty when it cannot be read
 
 }  // namespace init

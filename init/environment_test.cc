@@ -6,7 +6,9 @@ namespace init {
 namespace {
 
 TEST(Nameservers, ResolvConf_OnlyAddressesOfNameserverLines) {
-  const auto found = nameservers("# nameserver 1.1.1.1\nsearch a.test\nnameserver 10.0.0.10\n  nameserver\tfd00::a\r\nnameserver fe80::1%eth0\noptions ndots:5\nnameserver nonsense\nnameserver\nnameservers 9.9.9.9\nnameserver 127.0.0.53 # local");
+  const auto found = nameservers(
+      "# nameserver 1.1.1.1\nsearch a.test\nnameserver 10.0.0.10\n  nameserver\tfd00::a\r\nnameserver fe80::1%eth0\noptions "
+      "ndots:5\nnameserver nonsense\nnameserver\nnameservers 9.9.9.9\nnameserver 127.0.0.53 # local");
   ASSERT_EQ(found.size(), 4u);
   EXPECT_EQ(found[0].text(), "10.0.0.10");
   EXPECT_EQ(found[1].text(), "fd00::a");
@@ -15,7 +17,8 @@ TEST(Nameservers, ResolvConf_OnlyAddressesOfNameserverLines) {
 }
 
 TEST(UidOf, Passwd_ExactNameOnly) {
-  constexpr const char* kPasswd = "root:x:0:0:root:/root:/bin/bash\nistio-proxy2:x:9:9::/:\nistio-proxy:x:1500:1501::/:\nbroken\nshort:x\nodd:x:abc:1::/:\n";
+  constexpr const char* kPasswd =
+      "root:x:0:0:root:/root:/bin/bash\nistio-proxy2:x:9:9::/:\nistio-proxy:x:1500:1501::/:\nbroken\nshort:x\nodd:x:abc:1::/:\n";
   EXPECT_EQ(uid_of(kPasswd, "istio-proxy"), "1500");
   EXPECT_EQ(uid_of(kPasswd, "root"), "0");
   for (const char* user : {"istio", "broken", "short", "odd", ""}) EXPECT_EQ(uid_of(kPasswd, user), "") << user;

@@ -8,13 +8,14 @@
 #include "init/environment.h"
 #include "init/say.h"
 #include "init/validate.h"
+#include "iptables/nft.h"
 #include "iptables/options.h"
 #include "iptables/rules.h"
 
 namespace {
 
 constexpr int kFailed = 1, kUsage = 2;
-constexpr int kNotCaptured = 126;   // Istio: constants.ValidationErrorCode, which its CNI repair controller looks for
+constexpr int kNotCaptured = 126;  // Istio: constants.ValidationErrorCode, which its CNI repair controller looks for
 
 int fail(int status, std::string_view message) {
   init::say_line(init::Severity::kError, message);
@@ -24,12 +25,14 @@ int fail(int status, std::string_view message) {
 // The text per family, and as comments what is set up besides the tables.
 std::string dry_run_text(const iptables::Options& options, const iptables::RuleSet& rules) {
   std::string out;
+  if (options.native_nftables) out = "# nft -f -\n" + iptables::nft_text(rules, {});
   for (const bool ipv4 : {true, false}) {
     const auto text = iptables::restore_text(rules.family(ipv4));
     if (!ipv4 && text.empty()) continue;
-    out += fmt::format("# ip{}tables-restore\n{}", ipv4 ? "" : "6", text);
+    if (!options.native_nftables) out += fmt::format("# ip{}tables-restore\n{}", ipv4 ? "" : "6", text);
     if (needs_tproxy_routes(options))
-      out += fmt::format("# ip{0} rule add fwmark {1} lookup {2}\n# ip{0} route add local default dev lo table {2}\n", ipv4 ? "" : " -6", options.tproxy_mark, options.tproxy_table);
+      out += fmt::format("# ip{0} rule add fwmark {1} lookup {2}\n# ip{0} route add local default dev lo table {2}\n", ipv4 ? "" : " -6",
+                         options.tproxy_mark, options.tproxy_table);
     if (!ipv4) out += "# ip -6 addr add ::6/128 dev lo\n";
   }
   return out;
@@ -47,7 +50,6 @@ int dry_run(const iptables::Options& options, const iptables::RuleSet& rules) {
 }
 
 int run(const iptables::Options& options) {
-  if (options.native_nftables) return fail(kUsage, "--native-nftables is not built; leave it out, iptables-nft makes the same rules in nftables");
   const auto facts = init::observe(options);
   const auto rules = iptables::build_rules(options, facts);
   if (options.cleanup_only) {

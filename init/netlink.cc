@@ -23,7 +23,8 @@ std::string failure(std::string_view what, int error) { return fmt::format("{}: 
 // `ip rule add` would take the first free number below main's 32766; a fixed one makes a second run find the first one's rule.
 constexpr uint32_t kPriority = 32765;
 
-template <class T> T read_as(const void* from) {
+template <class T>
+T read_as(const void* from) {
   T value;
   std::memcpy(&value, from, sizeof value);
   return value;
@@ -49,7 +50,8 @@ std::vector<uint32_t> numbers(const void* first, size_t size) {
 
 class Netlink::Message {
  public:
-  template <class Header> Message(uint16_t type, uint16_t flags, const Header& header) : bytes_(NLMSG_LENGTH(sizeof header)) {
+  template <class Header>
+  Message(uint16_t type, uint16_t flags, const Header& header) : bytes_(NLMSG_LENGTH(sizeof header)) {
     head().nlmsg_type = type;
     head().nlmsg_flags = static_cast<uint16_t>(flags | NLM_F_REQUEST);
     std::memcpy(bytes_.data() + NLMSG_HDRLEN, &header, sizeof header);
@@ -87,7 +89,8 @@ Netlink::~Netlink() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-template <class Each> int Netlink::dump(Message& message, Each each) {
+template <class Each>
+int Netlink::dump(Message& message, Each each) {
   const auto bytes = message.finish(++sequence_);
   if (::send(fd_, bytes.data(), bytes.size(), 0) < 0) return errno;
   alignas(nlmsghdr) char buffer[32768];
@@ -150,7 +153,7 @@ namespace {
 rtmsg route_header(bool ipv4) {
   rtmsg header{};
   header.rtm_family = ipv4 ? AF_INET : AF_INET6;
-  header.rtm_table = RT_TABLE_UNSPEC;      // the number stands in RTA_TABLE, which has room for more than 255
+  header.rtm_table = RT_TABLE_UNSPEC;  // the number stands in RTA_TABLE, which has room for more than 255
   header.rtm_protocol = RTPROT_BOOT;
   header.rtm_scope = ipv4 ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
   header.rtm_type = RTN_LOCAL;
@@ -177,23 +180,31 @@ constexpr unsigned char kMarker[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 }  // namespace
 
 std::expected<bool, std::string> Netlink::add_local_route(bool ipv4, uint32_t mark, uint32_t table) {
-  Message route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, route_header(ipv4));
-  route.add(RTA_TABLE, table);
-  route.add(RTA_OIF, ::if_nametoindex("lo"));
+  const auto ip = fmt::format("ip{}", ipv4 ? "" : " -6");
+  const auto route = [&](uint16_t type, uint16_t flags) {
+    Message message(type, flags, route_header(ipv4));
+    message.add(RTA_TABLE, table);
+    message.add(RTA_OIF, ::if_nametoindex("lo"));
+    return request(message);
+  };
   // The route comes first: a rule that leads nowhere would not catch anything, one with a route does at once.
-  const int made = request(route);
-  if (made && made != EEXIST) return std::unexpected(failure(fmt::format("ip{} route add local default dev lo table {}", ipv4 ? "" : " -6", table), made));
+  const int made = route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+  if (made && made != EEXIST) return std::unexpected(failure(fmt::format("{} route add local default dev lo table {}", ip, table), made));
 
   std::set<std::pair<uint32_t, uint32_t>> present;
-  if (const int error = tables_of(ipv4, {mark}, present)) return std::unexpected(failure("ip rule show", error));
-  if (present.contains({mark, table})) return made == 0;
-  Message rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule_header(ipv4));
-  rule.add(FRA_FWMARK, mark);
-  rule.add(FRA_FWMASK, 0xffffffff);
-  rule.add(FRA_TABLE, table);
-  rule.add(FRA_PRIORITY, kPriority);
-  if (const int error = request(rule)) return std::unexpected(failure(fmt::format("ip{} rule add fwmark {} lookup {}", ipv4 ? "" : " -6", mark, table), error));
-  return true;
+  int error = tables_of(ipv4, {mark}, present);
+  if (!error && present.contains({mark, table})) return made == 0;
+  if (!error) {
+    Message rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule_header(ipv4));
+    rule.add(FRA_FWMARK, mark);
+    rule.add(FRA_FWMASK, 0xffffffff);
+    rule.add(FRA_TABLE, table);
+    rule.add(FRA_PRIORITY, kPriority);
+    error = request(rule);
+  }
+  if (!error) return true;
+  if (made == 0) route(RTM_DELROUTE, 0);
+  return std::unexpected(failure(fmt::format("{} rule add fwmark {} lookup {}", ip, mark, table), error));
 }
 
 std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const Stale& stale) {
@@ -210,8 +221,10 @@ std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const S
     rule.add(FRA_FWMASK, 0xffffffff);
     rule.add(FRA_TABLE, to);
     int error = 0;
-    while ((error = request(rule)) == 0) {}
-    if (error != ENOENT) return std::unexpected(failure(fmt::format("ip{} rule del fwmark {} lookup {}", ipv4 ? "" : " -6", mark, to), error));
+    while ((error = request(rule)) == 0) {
+    }
+    if (error != ENOENT)
+      return std::unexpected(failure(fmt::format("ip{} rule del fwmark {} lookup {}", ipv4 ? "" : " -6", mark, to), error));
   }
   if (stale.keep) tables.erase(stale.keep->second);
   for (const auto of : tables) {
@@ -219,7 +232,8 @@ std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const S
     Message route(RTM_DELROUTE, 0, route_header(ipv4));
     route.add(RTA_TABLE, of);
     route.add(RTA_OIF, ::if_nametoindex("lo"));
-    if (const int error = request(route); error && error != ESRCH) return std::unexpected(failure(fmt::format("ip{} route del local default dev lo table {}", ipv4 ? "" : " -6", of), error));
+    if (const int error = request(route); error && error != ESRCH)
+      return std::unexpected(failure(fmt::format("ip{} route del local default dev lo table {}", ipv4 ? "" : " -6", of), error));
   }
   return {};
 }
@@ -237,7 +251,8 @@ std::expected<void, std::string> Netlink::remove_marker_address() {
   Message address(RTM_DELADDR, 0, marker_header());
   address.add(IFA_LOCAL, kMarker, sizeof kMarker);
   const int error = request(address);
-  if (error && error != EADDRNOTAVAIL && error != EAFNOSUPPORT && error != EOPNOTSUPP) return std::unexpected(failure("ip -6 addr del ::6/128 dev lo", error));
+  if (error && error != EADDRNOTAVAIL && error != EAFNOSUPPORT && error != EOPNOTSUPP)
+    return std::unexpected(failure("ip -6 addr del ::6/128 dev lo", error));
   return {};
 }
 

@@ -25,7 +25,7 @@ class Netlink {
   struct Stale {
     std::set<uint32_t> marks;
     uint32_t also_table = 0;
-    std::optional<std::pair<uint32_t, uint32_t>> keep;   // mark and table that are still wanted
+    std::optional<std::pair<uint32_t, uint32_t>> keep;  // mark and table that are still wanted
   };
   std::expected<void, std::string> remove_local_routes(bool ipv4, const Stale& stale);
   // ip -6 addr add ::6/128 dev lo: the proxy's source address when it hands a connection to the app. False: it was there.
@@ -35,9 +35,10 @@ class Netlink {
  private:
   explicit Netlink(int fd) : fd_(fd) {}
   class Message;
-  int request(Message& message);           // 0 or errno
-  template <class Each> int dump(Message& message, Each each);
-  int tables_of(bool ipv4, const std::set<uint32_t>& marks, std::set<std::pair<uint32_t, uint32_t>>& out);   // (mark, table)
+  int request(Message& message);  // 0 or errno
+  template <class Each>
+  int dump(Message& message, Each each);
+  int tables_of(bool ipv4, const std::set<uint32_t>& marks, std::set<std::pair<uint32_t, uint32_t>>& out);  // (mark, table)
   bool leads_to_lo(bool ipv4, uint32_t table);
 
   int fd_ = -1;

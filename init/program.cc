@@ -65,21 +65,23 @@ std::expected<Pipe, std::string> make_pipe() {
 void read_both(Fd& out, Fd& err, Finished& into) {
   char buffer[16384];
   while (out.get() >= 0 || err.get() >= 0) {
-    pollfd waits[] = {{out.get(), POLLIN, 0}, {err.get(), POLLIN, 0}};   // poll skips negative descriptors
+    pollfd waits[] = {{out.get(), POLLIN, 0}, {err.get(), POLLIN, 0}};  // poll skips negative descriptors
     if (::poll(waits, 2, -1) < 0 && errno != EINTR) return;
     for (int i = 0; i < 2; ++i) {
       if (!waits[i].revents) continue;
       Fd& fd = i ? err : out;
       const auto n = ::read(fd.get(), buffer, sizeof buffer);
-      if (n > 0) (i ? into.err : into.out).append(buffer, static_cast<size_t>(n));
-      else if (n == 0 || errno != EINTR) fd.reset();
+      if (n > 0)
+        (i ? into.err : into.out).append(buffer, static_cast<size_t>(n));
+      else if (n == 0 || errno != EINTR)
+        fd.reset();
     }
   }
 }
 
 std::vector<char*> pointers(std::span<const std::string> texts) {
   std::vector<char*> out;
-  for (const auto& text : texts) out.push_back(const_cast<char*>(text.c_str()));   // execve does not write to them
+  for (const auto& text : texts) out.push_back(const_cast<char*>(text.c_str()));  // execve does not write to them
   out.push_back(nullptr);
   return out;
 }

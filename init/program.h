@@ -15,7 +15,7 @@ inline constexpr std::string_view kPath = "/usr/local/sbin:/usr/local/bin:/usr/s
 std::string find_program(std::string_view name);
 
 struct Finished {
-  int status = 0;          // exit code, or 128 + signal
+  int status = 0;  // exit code, or 128 + signal
   std::string out, err;
 };
 

@@ -1,9 +1,9 @@
 #include "init/program.h"
 
-#include <gtest/gtest.h>
-
 #include <csignal>
 #include <cstdlib>
+
+#include <gtest/gtest.h>
 
 namespace init {
 namespace {

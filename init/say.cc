@@ -6,15 +6,19 @@
 
 namespace init {
 namespace {
-Severity g_least = Severity::kInfo;   // one thread, set by main before the first line
+Severity g_least = Severity::kInfo;  // one thread, set by main before the first line
 bool g_json = false;
 
 std::string_view word(Severity severity) {
   switch (severity) {
-    case Severity::kDebug: return "debug";
-    case Severity::kInfo: return "info";
-    case Severity::kWarning: return "warning";
-    case Severity::kError: return "error";
+    case Severity::kDebug:
+      return "debug";
+    case Severity::kInfo:
+      return "info";
+    case Severity::kWarning:
+      return "warning";
+    case Severity::kError:
+      return "error";
   }
   return "?";
 }

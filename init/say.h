@@ -13,7 +13,8 @@ void say_as(Severity least, bool json) noexcept;
 // One line whatever the text holds: line breaks become spaces.
 void say_line(Severity severity, std::string_view message);
 
-template <class... A> void say(Severity severity, fmt::format_string<A...> format, A&&... arguments) {
+template <class... A>
+void say(Severity severity, fmt::format_string<A...> format, A&&... arguments) {
   say_line(severity, fmt::format(format, std::forward<A>(arguments)...));
 }
 

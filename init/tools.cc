@@ -14,8 +14,10 @@ namespace {
 std::string one_line(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c != '\n') out += c;
-    else if (!out.empty() && !out.ends_with("; ") && !out.ends_with(": ")) out += "; ";
+    if (c != '\n')
+      out += c;
+    else if (!out.empty() && !out.ends_with("; ") && !out.ends_with(": "))
+      out += "; ";
   }
   while (out.ends_with("; ")) out.resize(out.size() - 2);
   return out;
@@ -46,8 +48,9 @@ std::vector<Tools> Tools::installed(const std::string& lock_file) {
     iptables::Backend backend;
   };
   std::vector<Tools> out;
-  for (const Kind kind : {Kind{"-nft", iptables::Backend::kNft}, Kind{"-legacy", iptables::Backend::kLegacy}, Kind{"", iptables::Backend::kDetect}}) {
-    if (kind.infix.empty() && !out.empty()) break;   // the plain names are links to one of the others
+  for (const Kind kind :
+       {Kind{"-nft", iptables::Backend::kNft}, Kind{"-legacy", iptables::Backend::kLegacy}, Kind{"", iptables::Backend::kDetect}}) {
+    if (kind.infix.empty() && !out.empty()) break;  // the plain names are links to one of the others
     Tools tools;
     tools.name_ = fmt::format("iptables{}", kind.infix);
     tools.backend_ = kind.backend;
@@ -67,7 +70,8 @@ std::expected<iptables::Saved, std::string> Tools::save(bool ipv4) const {
   const auto& path = save_[ipv4 ? 0 : 1];
   if (path.empty()) return iptables::Saved{};
   // Any question about a legacy table registers it, and from then on the backend looks as if it were in use.
-  if (backend_ == iptables::Backend::kLegacy && read_file(ipv4 ? "/proc/net/ip_tables_names" : "/proc/net/ip6_tables_names").empty()) return iptables::Saved{};
+  if (backend_ == iptables::Backend::kLegacy && read_file(ipv4 ? "/proc/net/ip_tables_names" : "/proc/net/ip6_tables_names").empty())
+    return iptables::Saved{};
   const auto done = run_program(path, {}, environment_, {});
   if (!done) return std::unexpected(done.error());
   if (done->status != 0) return std::unexpected(fmt::format("{} failed: {}", path, one_line(done->err)));
@@ -85,7 +89,8 @@ std::expected<void, std::string> Tools::restore(bool ipv4, const std::string& te
   if (!done) return std::unexpected(done.error());
   if (done->status == 0) return {};
   const auto refused = refused_line(done->err, text);
-  return std::unexpected(fmt::format("{} refused the rules{}: {}", path, refused.empty() ? "" : fmt::format(" at \"{}\"", refused), done->err.empty() ? fmt::format("exit {}", done->status) : one_line(done->err)));
+  return std::unexpected(fmt::format("{} refused the rules{}: {}", path, refused.empty() ? "" : fmt::format(" at \"{}\"", refused),
+                                     done->err.empty() ? fmt::format("exit {}", done->status) : one_line(done->err)));
 }
 
 }  // namespace init

@@ -16,7 +16,7 @@ class Tools {
   // `lock_file` becomes the xtables lock of the legacy programs; empty: their own.
   static std::vector<Tools> installed(const std::string& lock_file);
 
-  std::string_view name() const noexcept { return name_; }       // "iptables-nft"
+  std::string_view name() const noexcept { return name_; }  // "iptables-nft"
   iptables::Backend backend() const noexcept { return backend_; }
 
   // What the namespace holds. Never makes the kernel create a table: legacy is asked only where it has tables already.
@@ -27,7 +27,7 @@ class Tools {
  private:
   std::string name_;
   iptables::Backend backend_ = iptables::Backend::kNft;
-  std::string save_[2], restore_[2];       // absolute paths; IPv4, IPv6. Empty when not installed
+  std::string save_[2], restore_[2];  // absolute paths; IPv4, IPv6. Empty when not installed
   std::vector<std::string> environment_;
 };
 

@@ -20,7 +20,7 @@ namespace init {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr int kOriginalDst = 80;   // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST have the same number
+constexpr int kOriginalDst = 80;  // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST have the same number
 
 struct Address {
   sockaddr_storage storage{};
@@ -84,7 +84,8 @@ std::expected<Socket, std::string> listen_on(bool ipv4, uint16_t port) {
   const auto at = address(ip, port);
   if (socket.get() >= 0) ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   if (socket.get() >= 0 && ::bind(socket.get(), at.get(), at.size) == 0 && ::listen(socket.get(), 8) == 0) return socket;
-  return std::unexpected(fmt::format("--run-validation cannot listen on {}: {}; it runs before the proxy", base::SocketAddress{ip, port}.text(), std::strerror(errno)));
+  return std::unexpected(fmt::format("--run-validation cannot listen on {}: {}; it runs before the proxy",
+                                     base::SocketAddress{ip, port}.text(), std::strerror(errno)));
 }
 
 // In the child: becomes the proxy's user, connects, and tells the parent how it went (errno, 0 for connected).
@@ -97,7 +98,7 @@ std::expected<Socket, std::string> listen_on(bool ipv4, uint16_t port) {
   if (!result && (fd < 0 || ::bind(fd, from.get(), from.size) != 0 || ::connect(fd, target.get(), target.size) != 0)) result = errno;
   const auto byte = static_cast<unsigned char>(result);
   [[maybe_unused]] const auto written = ::write(report, &byte, 1);
-  ::pause();                               // keeps the connection until the parent has looked at it and ends us
+  ::pause();  // keeps the connection until the parent has looked at it and ends us
   ::_exit(0);
 }
 
@@ -108,25 +109,30 @@ std::expected<void, std::string> accepted(int listener, const base::SocketAddres
   socklen_t size = sizeof original;
   if (::getsockopt(socket.get(), wanted.ip.v4 ? SOL_IP : SOL_IPV6, kOriginalDst, &original, &size) != 0)
     return std::unexpected(fmt::format("port {} was reached, but not through a redirection ({})", port, std::strerror(errno)));
-  if (const auto got = read(original); got != wanted) return std::unexpected(fmt::format("the connection to {} arrived as one to {}", wanted.text(), got.text()));
+  if (const auto got = read(original); got != wanted)
+    return std::unexpected(fmt::format("the connection to {} arrived as one to {}", wanted.text(), got.text()));
   return {};
 }
 
 // Waits for the connection at the inbound port; anything else is the verdict "not captured".
-std::expected<void, std::string> watch(const Socket& inbound, const Socket& outbound, int report, const base::SocketAddress& wanted, const iptables::Options& options) {
+std::expected<void, std::string> watch(const Socket& inbound, const Socket& outbound, int report, const base::SocketAddress& wanted,
+                                       const iptables::Options& options) {
   const auto end = Clock::now() + options.probe_timeout;
   pollfd waits[] = {{inbound.get(), POLLIN, 0}, {outbound.get(), POLLIN, 0}, {report, POLLIN, 0}};
   while (true) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-    if (left <= 0) return std::unexpected(fmt::format("the connection to {} did not arrive within {} ms", wanted.text(), options.probe_timeout.count()));
-    if (::poll(waits, 3, static_cast<int>(std::min<decltype(left)>(left, 60'000))) < 0 && errno != EINTR) return std::unexpected(fmt::format("poll: {}", std::strerror(errno)));
+    if (left <= 0)
+      return std::unexpected(fmt::format("the connection to {} did not arrive within {} ms", wanted.text(), options.probe_timeout.count()));
+    if (::poll(waits, 3, static_cast<int>(std::min<decltype(left)>(left, 60'000))) < 0 && errno != EINTR)
+      return std::unexpected(fmt::format("poll: {}", std::strerror(errno)));
     if (waits[0].revents) return accepted(inbound.get(), wanted, options.inbound_port);
-    if (waits[1].revents) return std::unexpected(fmt::format("the connection to {} arrived at the outbound port {}", wanted.text(), options.proxy_port));
+    if (waits[1].revents)
+      return std::unexpected(fmt::format("the connection to {} arrived at the outbound port {}", wanted.text(), options.proxy_port));
     if (!waits[2].revents) continue;
     unsigned char result = 0;
     if (::read(report, &result, 1) != 1) return std::unexpected("the probe ended without a result");
     if (result) return std::unexpected(fmt::format("the connection to {} was not captured: {}", wanted.text(), std::strerror(result)));
-    waits[2].fd = -1;                      // connected: it must be in one of the queues
+    waits[2].fd = -1;  // connected: it must be in one of the queues
   }
 }
 
@@ -143,7 +149,8 @@ std::expected<void, std::string> probe(bool ipv4, const iptables::Options& optio
   if (child < 0) return std::unexpected(fmt::format("fork: {}", std::strerror(errno)));
   auto verdict = watch(*inbound, *outbound, read_end.get(), wanted, options);
   ::kill(child, SIGKILL);
-  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {}
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
   return verdict;
 }
 
@@ -152,11 +159,12 @@ std::expected<void, std::string> probe(bool ipv4, const iptables::Options& optio
 std::expected<void, std::string> validate(const iptables::Options& options, const iptables::Facts& facts) {
   const auto& id = options.proxy_uids.empty() ? facts.proxy_id : options.proxy_uids.front();
   unsigned uid = 0;
-  std::from_chars(id.data(), id.data() + id.size(), uid);   // of a range the first
+  std::from_chars(id.data(), id.data() + id.size(), uid);  // of a range the first
   for (const bool ipv4 : {true, false}) {
     if (!ipv4 && !facts.ipv6) continue;
     if (auto done = probe(ipv4, options, uid); !done)
-      return std::unexpected(fmt::format("{}; the rules of this pod are missing or wrong, restart it so that they are made again", done.error()));
+      return std::unexpected(
+          fmt::format("{}; the rules of this pod are missing or wrong, restart it so that they are made again", done.error()));
   }
   return {};
 }

@@ -14,14 +14,14 @@ using Wrong = std::optional<std::string_view>;
 using Parse = Wrong (*)(Options&, std::string_view);
 
 struct Row {
-  std::string_view name;                   // empty: can be set by a variable only
+  std::string_view name;  // empty: can be set by a variable only
   char shorthand = 0;
-  std::array<const char*, 2> env{};        // the later one wins
+  std::array<const char*, 2> env{};  // the later one wins
   const char* fallback = "";
   Parse parse = nullptr;
-  std::string_view accepts;                // completes "give …"
+  std::string_view accepts;  // completes "give …"
   std::string_view help;
-  bool is_switch = false;                  // may stand without a value
+  bool is_switch = false;  // may stand without a value
 };
 
 // ---- values ----------------------------------------------------------------------------------------------------------
@@ -88,7 +88,8 @@ std::optional<bool> boolean(std::string_view text) {
 std::optional<base::Cidr> cidr(std::string_view text) { return base::Cidr::parse(text); }
 std::optional<base::Ip> ip(std::string_view text) { return base::Ip::parse(text); }
 
-template <class T> Wrong split(std::string_view text, std::optional<T> (*item)(std::string_view), std::vector<T>& out) {
+template <class T>
+Wrong split(std::string_view text, std::optional<T> (*item)(std::string_view), std::vector<T>& out) {
   out.clear();
   while (!text.empty()) {
     const auto comma = text.find(',');
@@ -96,7 +97,7 @@ template <class T> Wrong split(std::string_view text, std::optional<T> (*item)(s
     text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
     while (piece.starts_with(' ')) piece.remove_prefix(1);
     while (piece.ends_with(' ')) piece.remove_suffix(1);
-    if (piece.empty()) continue;           // "80,,443," is legal
+    if (piece.empty()) continue;  // "80,,443," is legal
     auto value = item(piece);
     if (!value) return piece;
     out.push_back(std::move(*value));
@@ -106,31 +107,39 @@ template <class T> Wrong split(std::string_view text, std::optional<T> (*item)(s
 
 // ---- parsers, one per type of member -----------------------------------------------------------------------------------
 
-template <auto Member> Wrong a_port(Options& o, std::string_view text) {
+template <auto Member>
+Wrong a_port(Options& o, std::string_view text) {
   const auto value = decimal_port(text);
   if (!value) return text;
   o.*Member = *value;
   return {};
 }
-template <auto Member, auto Item> Wrong a_list(Options& o, std::string_view text) { return split(text, +Item, o.*Member); }
-template <auto Member, auto Item> Wrong a_selection(Options& o, std::string_view text) {
+template <auto Member, auto Item>
+Wrong a_list(Options& o, std::string_view text) {
+  return split(text, +Item, o.*Member);
+}
+template <auto Member, auto Item>
+Wrong a_selection(Options& o, std::string_view text) {
   auto& selection = o.*Member;
   selection.all = text == "*";
   if (!selection.all) return split(text, +Item, selection.list);
   selection.list.clear();
   return {};
 }
-template <auto Member> Wrong a_number(Options& o, std::string_view text) {
+template <auto Member>
+Wrong a_number(Options& o, std::string_view text) {
   const auto value = number(text, 1, 0xffffffff);
   if (!value) return text;
   o.*Member = *value;
   return {};
 }
-template <auto Member> Wrong a_text(Options& o, std::string_view text) {
+template <auto Member>
+Wrong a_text(Options& o, std::string_view text) {
   o.*Member = text;
   return {};
 }
-template <auto Member> Wrong a_switch(Options& o, std::string_view text) {
+template <auto Member>
+Wrong a_switch(Options& o, std::string_view text) {
   const auto value = boolean(text);
   if (!value) return text;
   o.*Member = *value;
@@ -199,10 +208,12 @@ Wrong log_level(Options& o, std::string_view text) {
 }
 
 constexpr std::string_view kPort = "a port from 1 to 65535", kPorts = "ports from 1 to 65535 or ranges like 7000:7010, separated by commas",
-                           kSwitch = "true or false", kIds = "numeric ids separated by commas", kCidrs = "CIDRs like 10.0.0.0/8 separated by commas",
+                           kSwitch = "true or false", kIds = "numeric ids separated by commas",
+                           kCidrs = "CIDRs like 10.0.0.0/8 separated by commas",
                            kNics = "interface names of at most 15 characters separated by commas", kAny = "any text";
 
 // THE table: names, variables, defaults, parsers, help. Istio: tools/istio-iptables, pkg/config and pkg/cmd.
+// clang-format off: one row per option reads as the table that it is
 constexpr Row kRows[] = {
   {"envoy-port", 'p', {}, "15001", a_port<&Options::proxy_port>, kPort, "the proxy's port for outbound connections"},
   {"inbound-capture-port", 'z', {"INBOUND_CAPTURE_PORT"}, "15006", a_port<&Options::inbound_port>, kPort, "the proxy's port for inbound connections"},
@@ -234,7 +245,7 @@ constexpr Row kRows[] = {
   {"reconcile", 0, {"RECONCILE"}, "false", a_switch<&Options::reconcile>, kSwitch, "replace rules of another configuration (always done, in one step)", true},
   {"cleanup-only", 0, {"CLEANUP_ONLY"}, "false", a_switch<&Options::cleanup_only>, kSwitch, "remove what any earlier run made", true},
   {"force-apply", 0, {"FORCE_APPLY"}, "false", a_switch<&Options::force_apply>, kSwitch, "write the rules even when they are there already", true},
-  {"native-nftables", 0, {"NATIVE_NFTABLES"}, "false", a_switch<&Options::native_nftables>, kSwitch, "not built: refused", true},
+  {"native-nftables", 0, {"NATIVE_NFTABLES"}, "false", a_switch<&Options::native_nftables>, kSwitch, "make nftables tables with nft instead of iptables rules", true},
   {"force-iptables-binary", 0, {"FORCE_IPTABLES_BINARY"}, "", a_backend, "legacy or nft", "skip the detection of the backend"},
   {"enable-ipv6", 0, {}, "auto", an_ipv6, "auto, true or false", "IPv6 rules; auto: when there is an IPv6 address that is not link-local"},
   {"dns-servers", 0, {}, nullptr, dns_servers, "IP addresses separated by commas", "resolvers instead of those in /etc/resolv.conf"},
@@ -246,6 +257,7 @@ constexpr Row kRows[] = {
   {"", 0, {"ENVOY_USER"}, "istio-proxy", a_text<&Options::envoy_user>, kAny, "the user whose uid is the default of --proxy-uid"},
   {"", 0, {"DRY_RUN_FILE_PATH"}, "", a_text<&Options::dry_run_file>, kAny, "file that gets the text of --dry-run too"},
 };
+// clang-format on
 
 // ---- reading -----------------------------------------------------------------------------------------------------------
 
@@ -253,8 +265,10 @@ constexpr Row kRows[] = {
 std::string shown(std::string_view value) {
   std::string out;
   for (const char c : value.substr(0, 80)) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    else out += c;
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    else
+      out += c;
   }
   return value.size() > 80 ? out + "…" : out;
 }
@@ -264,7 +278,9 @@ std::string complaint(std::string_view where, const Row& row, std::string_view w
   return fmt::format("{}: \"{}\"{} is not accepted, give {}", where, shown(wrong), part, row.accepts);
 }
 
-std::string flag_name(const Row& row) { return row.shorthand ? fmt::format("--{} (-{})", row.name, row.shorthand) : fmt::format("--{}", row.name); }
+std::string flag_name(const Row& row) {
+  return row.shorthand ? fmt::format("--{} (-{})", row.name, row.shorthand) : fmt::format("--{}", row.name);
+}
 
 const Row* row_named(std::string_view name) {
   const auto found = std::ranges::find_if(kRows, [&](const Row& row) { return !name.empty() && row.name == name; });
@@ -294,7 +310,9 @@ class Arguments {
   std::optional<std::string> read() {
     while (!rest_.empty()) {
       const std::string_view argument = take();
-      const auto problem = argument.starts_with("--") ? long_flag(argument) : argument.starts_with('-') && argument.size() > 1 ? short_flags(argument) : stray(argument);
+      const auto problem = argument.starts_with("--")                         ? long_flag(argument)
+                           : argument.starts_with('-') && argument.size() > 1 ? short_flags(argument)
+                                                                              : stray(argument);
       if (problem) return problem;
       if (out_.action != Action::kRun) return {};
     }
@@ -307,7 +325,9 @@ class Arguments {
     rest_ = rest_.subspan(1);
     return first;
   }
-  static std::string stray(std::string_view argument) { return fmt::format("\"{}\" is no flag, and there are no other arguments; see --help", shown(argument)); }
+  static std::string stray(std::string_view argument) {
+    return fmt::format("\"{}\" is no flag, and there are no other arguments; see --help", shown(argument));
+  }
 
   std::optional<std::string> set(const Row& row, std::optional<std::string_view> value) {
     if (!value && row.is_switch) value = "true";
@@ -319,7 +339,8 @@ class Arguments {
   std::optional<std::string> long_flag(std::string_view argument) {
     const auto equals = argument.find('=');
     const auto name = argument.substr(2, equals == std::string_view::npos ? equals : equals - 2);
-    if (argument == "--help" || argument == "--version") return out_.action = argument == "--help" ? Action::kHelp : Action::kVersion, std::nullopt;
+    if (argument == "--help" || argument == "--version")
+      return out_.action = argument == "--help" ? Action::kHelp : Action::kVersion, std::nullopt;
     const Row* row = row_named(name);
     if (!row) return fmt::format("--{} is not known; see --help", shown(name));
     return set(*row, equals == std::string_view::npos ? std::nullopt : std::optional(argument.substr(equals + 1)));
@@ -332,7 +353,7 @@ class Arguments {
       auto value = argument.substr(i + 1);
       if (row->is_switch && !value.starts_with('=')) {
         if (const auto problem = set(*row, std::nullopt)) return problem;
-        continue;                          // -n may be followed by another letter
+        continue;  // -n may be followed by another letter
       }
       if (value.starts_with('=')) value.remove_prefix(1);
       return set(*row, i + 1 == argument.size() ? std::nullopt : std::optional(value));
@@ -365,14 +386,16 @@ std::string help() {
     std::string env;
     for (const char* variable : row.env)
       if (variable) env += fmt::format("{}{}", env.empty() ? "" : ", ", variable);
-    const auto left = row.name.empty() ? env : fmt::format("{}--{}", row.shorthand ? fmt::format("-{}, ", row.shorthand) : "    ", row.name);
+    const auto left =
+        row.name.empty() ? env : fmt::format("{}--{}", row.shorthand ? fmt::format("-{}, ", row.shorthand) : "    ", row.name);
     const std::string_view fallback = row.fallback ? row.fallback : "";
     out += fmt::format("  {:<43} {}", left, row.help);
     if (!row.name.empty() && !env.empty()) out += fmt::format(" [{}]", env);
     if (!fallback.empty() && fallback != "false") out += fmt::format(" (default {})", fallback);
     out += '\n';
   }
-  return out + "  -h, --help                                  this text\n      --version                               version and git hash\n";
+  return out +
+         "  -h, --help                                  this text\n      --version                               version and git hash\n";
 }
 
 }  // namespace iptables

@@ -20,11 +20,12 @@ enum class Backend : uint8_t { kDetect, kNft, kLegacy };
 
 struct PortRange {
   uint16_t first = 0, last = 0;
-  std::string text() const;   // "80" or "7000:7010", as iptables writes it
+  std::string text() const;  // "80" or "7000:7010", as iptables writes it
 };
 
 // Either everything ("*") or the list; an empty list is nothing.
-template <class T> struct Selection {
+template <class T>
+struct Selection {
   bool all = false;
   std::vector<T> list;
   bool empty() const noexcept { return !all && list.empty(); }
@@ -34,7 +35,7 @@ template <class T> struct Selection {
 // Ids and interface names are kept as text because they go into rules word for word; the parsers have checked them.
 struct Options {
   uint16_t proxy_port = 0, inbound_port = 0, tunnel_port = 0, probe_port = 0;
-  std::vector<std::string> proxy_uids, proxy_gids;   // empty: the uid of envoy_user; empty gids: the same as the uids
+  std::vector<std::string> proxy_uids, proxy_gids;  // empty: the uid of envoy_user; empty gids: the same as the uids
   std::string envoy_user;
   Mode mode = Mode::kRedirect;
   Selection<PortRange> inbound_ports;
@@ -44,7 +45,7 @@ struct Options {
   std::vector<base::Cidr> outbound_excluded_ranges;
   Selection<std::string> owner_groups;
   std::vector<std::string> owner_groups_excluded;
-  base::Cidr loopback;                               // IPv4; IPv6 has one loopback address only
+  base::Cidr loopback;  // IPv4; IPv6 has one loopback address only
   uint32_t tproxy_mark = 0, tproxy_table = 0;
   bool redirect_dns = false, capture_all_dns = false, drop_invalid = false, dual_stack = false;
   std::optional<std::vector<base::Ip>> dns_servers;  // unset: /etc/resolv.conf

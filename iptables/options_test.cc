@@ -1,9 +1,9 @@
 #include "iptables/options.h"
 
+#include <map>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <map>
 
 namespace iptables {
 namespace {
@@ -67,8 +67,8 @@ TEST(Options, EmptyVariable_CountsAsUnset) {
 TEST(Options, EnvoyPort_HasNoVariable) { EXPECT_EQ(options({}, {{"ENVOY_PORT", "1"}}).proxy_port, 15001); }
 
 TEST(Options, Spellings_OfPflag) {
-  for (const auto& arguments : std::vector<std::vector<const char*>>{
-           {"--envoy-port=7"}, {"--envoy-port", "7"}, {"-p", "7"}, {"-p7"}, {"-p=7"}, {"-np7"}})
+  for (const auto& arguments :
+       std::vector<std::vector<const char*>>{{"--envoy-port=7"}, {"--envoy-port", "7"}, {"-p", "7"}, {"-p7"}, {"-p=7"}, {"-np7"}})
     EXPECT_EQ(options(arguments).proxy_port, 7) << arguments[0];
   EXPECT_TRUE(options({"-np7"}).dry_run);
   EXPECT_TRUE(options({"--dry-run", "-x", ""}).dry_run);
@@ -100,15 +100,44 @@ TEST(Options, WrongValue_LineNamesWhereItCameFromAndTheValue) {
 }
 
 TEST(Options, WrongValues_Refused) {
-  const std::vector<std::vector<const char*>> cases = {
-      {"-p", "0"}, {"-p", "+1"}, {"-p", " 1"}, {"-p", "01"}, {"-p", ""}, {"-b", "80:79"}, {"-b", "*,80"}, {"-b", "1:2:3"},
-      {"-u", "-1"}, {"-u", "root"}, {"-u", "4294967295"}, {"-u", "5-4"}, {"-i", "10.0.0.0/33"}, {"-x", "*"}, {"-c", "eth 0"},
-      {"-c", "abcdefghijklmnop"}, {"-c", "-j"}, {"-c", "a/b"}, {"-t", "0"}, {"-t", "1338"}, {"-r", "254"}, {"-m", "tproxy"},
-      {"--force-iptables-binary=foo"}, {"--enable-ipv6=maybe"}, {"--dns-servers=1.2.3"}, {"--probe-timeout=5"},
-      {"--probe-timeout=0s"}, {"--dry-run=yes"}, {"--log_output_level=loud"}, {"stray"}, {"-"}, {"--"}, {"-y"}};
+  const std::vector<std::vector<const char*>> cases = {{"-p", "0"},
+                                                       {"-p", "+1"},
+                                                       {"-p", " 1"},
+                                                       {"-p", "01"},
+                                                       {"-p", ""},
+                                                       {"-b", "80:79"},
+                                                       {"-b", "*,80"},
+                                                       {"-b", "1:2:3"},
+                                                       {"-u", "-1"},
+                                                       {"-u", "root"},
+                                                       {"-u", "4294967295"},
+                                                       {"-u", "5-4"},
+                                                       {"-i", "10.0.0.0/33"},
+                                                       {"-x", "*"},
+                                                       {"-c", "eth 0"},
+                                                       {"-c", "abcdefghijklmnop"},
+                                                       {"-c", "-j"},
+                                                       {"-c", "a/b"},
+                                                       {"-t", "0"},
+                                                       {"-t", "1338"},
+                                                       {"-r", "254"},
+                                                       {"-m", "tproxy"},
+                                                       {"--force-iptables-binary=foo"},
+                                                       {"--enable-ipv6=maybe"},
+                                                       {"--dns-servers=1.2.3"},
+                                                       {"--probe-timeout=5"},
+                                                       {"--probe-timeout=0s"},
+                                                       {"--dry-run=yes"},
+                                                       {"--log_output_level=loud"},
+                                                       {"stray"},
+                                                       {"-"},
+                                                       {"--"},
+                                                       {"-y"}};
   for (const auto& arguments : cases) EXPECT_FALSE(parse(arguments)) << arguments[0] << ' ' << arguments.back();
-  const std::vector<std::pair<std::string, std::string>> variables = {{"ISTIO_OUTBOUND_OWNER_GROUPS", "java -j ACCEPT"}, {"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", "10.0.0.0/8"},
-                                                                     {"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", "127.0.0.0/7"}, {"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", "127.0.0.1"}};
+  const std::vector<std::pair<std::string, std::string>> variables = {{"ISTIO_OUTBOUND_OWNER_GROUPS", "java -j ACCEPT"},
+                                                                      {"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", "10.0.0.0/8"},
+                                                                      {"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", "127.0.0.0/7"},
+                                                                      {"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", "127.0.0.1"}};
   for (const auto& [name, value] : variables) EXPECT_FALSE(parse({}, {{name, value}})) << name << ' ' << value;
 }
 

@@ -35,7 +35,8 @@ bool equal(const Saved::Contents& saved, const std::vector<Rule>& own, const std
 }
 
 std::string line(const Rule& rule) {
-  return rule.position ? fmt::format("-I {} {} {}\n", rule.chain, rule.position, rule.spec) : fmt::format("-A {} {}\n", rule.chain, rule.spec);
+  return rule.position ? fmt::format("-I {} {} {}\n", rule.chain, rule.position, rule.spec)
+                       : fmt::format("-A {} {}\n", rule.chain, rule.spec);
 }
 
 // One commit from anything of ours to the wanted rules. `:CHAIN` creates or empties, so nothing depends on what is there.
@@ -58,7 +59,7 @@ std::string swap_text(Table table, const Saved::Contents& saved, const std::vect
 
 Plan make_plan(const Saved& saved, const FamilyRules& own, const FamilyRules& wanted, bool force) {
   Plan plan;
-  FamilyRules fresh;                       // tables where nothing of ours stands
+  FamilyRules fresh;  // tables where nothing of ours stands
   bool found = false;
   for (const Table table : kTables) found = found || !own[table].empty() || !own_chains_of(saved[table]).empty();
   const auto settle = [&](Table table) {
@@ -84,7 +85,8 @@ Plan make_plan(const Saved& saved, const FamilyRules& own, const FamilyRules& wa
 std::string missing(const Saved& saved, const FamilyRules& own, const FamilyRules& wanted) {
   for (const Table table : kTables) {
     const auto declared = own_chains(wanted[table]);
-    if (own_chains_of(saved[table]) != std::set<std::string>(declared.begin(), declared.end())) return fmt::format("the chains of table {} are not the wanted ones", name_of(table));
+    if (own_chains_of(saved[table]) != std::set<std::string>(declared.begin(), declared.end()))
+      return fmt::format("the chains of table {} are not the wanted ones", name_of(table));
     const auto is = ordered(own[table]), want = ordered(wanted[table]);
     for (const auto& [chain, rules] : want) {
       const auto found = is.find(chain);

@@ -14,14 +14,14 @@ namespace iptables {
 // which iptables-restore reads back.
 struct Saved {
   struct Contents {
-    std::vector<std::string> chains;       // made by somebody, not built in
-    std::vector<Rule> rules;               // all appended, in order
+    std::vector<std::string> chains;  // made by somebody, not built in
+    std::vector<Rule> rules;          // all appended, in order
   };
   std::array<Contents, kTables.size()> tables;
-  bool others = false;                     // rules or chains in a table that is not among ours (filter, security)
+  bool others = false;  // rules or chains in a table that is not among ours (filter, security)
   const Contents& operator[](Table table) const noexcept { return tables[static_cast<size_t>(table)]; }
   Contents& operator[](Table table) noexcept { return tables[static_cast<size_t>(table)]; }
-  bool has_rules() const noexcept;         // anybody's: an empty registered table does not count as a backend in use
+  bool has_rules() const noexcept;  // anybody's: an empty registered table does not count as a backend in use
   bool has_own_chains() const noexcept;
 };
 
@@ -43,7 +43,7 @@ enum class Change : uint8_t { kNothing, kCreate, kReplace, kRemove };
 
 struct Plan {
   Change change = Change::kNothing;
-  std::string text;                        // for iptables-restore --noflush; empty when nothing is to be done
+  std::string text;  // for iptables-restore --noflush; empty when nothing is to be done
 };
 
 // How to get from `own` (out of own_rules of what is there now) to `wanted`. A table that is right already is left out; one

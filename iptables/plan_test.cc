@@ -58,9 +58,12 @@ TEST(Canonical, SaveAndRestoreSpelling_AreOne) {
       {"-p tcp --dport 15008 -j RETURN", "-p tcp -m tcp --dport 15008 -j RETURN"},
       {"-j MARK --set-mark 1337", "-j MARK --set-xmark 0x539/0xffffffff"},
       {"-p tcp -m mark ! --mark 1338 -j RETURN", "-p tcp -m mark ! --mark 0x53a -j RETURN"},
-      {"! -d 127.0.0.1/32 -p tcp -j TPROXY --tproxy-mark 1337/0xffffffff --on-port 15006", "! -d 127.0.0.1/32 -p tcp -j TPROXY --on-port 15006 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff"},
-      {"-p tcp -m connmark --mark 1337 -j CONNMARK --restore-mark", "-p tcp -m connmark --mark 0x539 -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff"},
-      {"-p udp --dport 53 -d ::127.0.0.53/128 -j REDIRECT --to-port 15053", "-d ::127.0.0.53/128 -p udp -m udp --dport 53 -j REDIRECT --to-ports 15053"},
+      {"! -d 127.0.0.1/32 -p tcp -j TPROXY --tproxy-mark 1337/0xffffffff --on-port 15006",
+       "! -d 127.0.0.1/32 -p tcp -j TPROXY --on-port 15006 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff"},
+      {"-p tcp -m connmark --mark 1337 -j CONNMARK --restore-mark",
+       "-p tcp -m connmark --mark 0x539 -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff"},
+      {"-p udp --dport 53 -d ::127.0.0.53/128 -j REDIRECT --to-port 15053",
+       "-d ::127.0.0.53/128 -p udp -m udp --dport 53 -j REDIRECT --to-ports 15053"},
       {"-d 0.0.0.0/0 -j ISTIO_REDIRECT", "-j ISTIO_REDIRECT"}};
   for (const auto& [one, other] : pairs) EXPECT_EQ(canonical(one), canonical(other));
 }
@@ -173,7 +176,11 @@ TEST(Own, ExcludedInterfaces_OnlyThoseRightBeforeOurJump) {
 
 TEST(Own, EqualToARuleOfTheseOptions_TakenOnce) {
   const auto hint = rules({"-k", "eth8"});
-  const auto text = plan("*nat\n:ISTIO_OUTPUT - [0:0]\n-A PREROUTING -i eth8 -j RETURN\n-A PREROUTING -i eth8 -j RETURN\n-A OUTPUT -j ISTIO_OUTPUT\nCOMMIT\n", {}, hint).text;
+  const auto text = plan(
+                        "*nat\n:ISTIO_OUTPUT - [0:0]\n-A PREROUTING -i eth8 -j RETURN\n-A PREROUTING -i eth8 -j RETURN\n-A OUTPUT -j "
+                        "ISTIO_OUTPUT\nCOMMIT\n",
+                        {}, hint)
+                        .text;
   EXPECT_THAT(text, HasSubstr("-D PREROUTING -i eth8 -j RETURN\n"));
   EXPECT_EQ(text.find("eth8"), text.rfind("eth8"));
 }

@@ -7,15 +7,19 @@
 namespace iptables {
 namespace {
 
-constexpr uint32_t kSelfCallMark = 1338;   // Istio: constants.OutboundMark, the proxy on its way to its own pod
-constexpr int kDnsPort = 15053;            // Istio: constants.IstioAgentDNSListenerPort
+constexpr uint32_t kSelfCallMark = 1338;  // Istio: constants.OutboundMark, the proxy on its way to its own pod
+constexpr int kDnsPort = 15053;           // Istio: constants.IstioAgentDNSListenerPort
 
 // One address family. The methods stand in the order in which their rules are made, and order decides what a packet meets.
 class Family {
  public:
   Family(const Options& options, const Facts& facts, bool ipv4)
-      : o_(options), facts_(facts), v4_(ipv4), tproxy_(options.mode == Mode::kTproxy),
-        loopback_(ipv4 ? options.loopback.text() : "::1/128"), marker_(ipv4 ? "127.0.0.6/32" : "::6/128"),
+      : o_(options),
+        facts_(facts),
+        v4_(ipv4),
+        tproxy_(options.mode == Mode::kTproxy),
+        loopback_(ipv4 ? options.loopback.text() : "::1/128"),
+        marker_(ipv4 ? "127.0.0.6/32" : "::6/128"),
         uids_(options.proxy_uids.empty() ? std::vector{facts.proxy_id} : options.proxy_uids),
         gids_(options.proxy_gids.empty() ? uids_ : options.proxy_gids) {
     // Istio: without a resolver to protect, DNS capture is silently off.
@@ -39,10 +43,12 @@ class Family {
   }
 
  private:
-  template <class... A> void add(Table table, std::string_view chain, fmt::format_string<A...> spec, A&&... arguments) {
+  template <class... A>
+  void add(Table table, std::string_view chain, fmt::format_string<A...> spec, A&&... arguments) {
     rules_[table].push_back({std::string(chain), 0, fmt::format(spec, std::forward<A>(arguments)...)});
   }
-  template <class... A> void insert(Table table, std::string_view chain, int position, fmt::format_string<A...> spec, A&&... arguments) {
+  template <class... A>
+  void insert(Table table, std::string_view chain, int position, fmt::format_string<A...> spec, A&&... arguments) {
     rules_[table].push_back({std::string(chain), position, fmt::format(spec, std::forward<A>(arguments)...)});
   }
 
@@ -80,7 +86,8 @@ class Family {
     if (tproxy_) {
       add(Table::kMangle, "ISTIO_DIVERT", "-j MARK --set-mark {}", o_.tproxy_mark);
       add(Table::kMangle, "ISTIO_DIVERT", "-j ACCEPT");
-      add(Table::kMangle, "ISTIO_TPROXY", "! -d {} -p tcp -j TPROXY --tproxy-mark {}/0xffffffff --on-port {}", loopback_, o_.tproxy_mark, o_.inbound_port);
+      add(Table::kMangle, "ISTIO_TPROXY", "! -d {} -p tcp -j TPROXY --tproxy-mark {}/0xffffffff --on-port {}", loopback_, o_.tproxy_mark,
+          o_.inbound_port);
     }
     const Table table = tproxy_ ? Table::kMangle : Table::kNat;
     add(table, "PREROUTING", "-p tcp -j ISTIO_INBOUND");
@@ -100,7 +107,7 @@ class Family {
   }
 
   void outbound_start() {
-    add(Table::kNat, "OUTPUT", "-j ISTIO_OUTPUT");   // no -p tcp: DNS over udp is decided inside
+    add(Table::kNat, "OUTPUT", "-j ISTIO_OUTPUT");  // no -p tcp: DNS over udp is decided inside
     for (const auto& port : o_.outbound_excluded) {
       add(Table::kNat, "ISTIO_OUTPUT", "-p tcp --dport {} -j RETURN", port.text());
       add(Table::kNat, "ISTIO_OUTPUT", "-p udp --dport {} -j RETURN", port.text());
@@ -112,15 +119,20 @@ class Family {
   // The proxy dialling its own pod by address is a call of the app to its own service: it goes in through the front door.
   void proxy_user() {
     for (const auto& uid : uids_) {
-      if (dns_) add(Table::kNat, "ISTIO_OUTPUT", "-o lo ! -d {} -p tcp -m multiport ! --dports 53,{} -m owner --uid-owner {} -j ISTIO_IN_REDIRECT", loopback_, o_.tunnel_port, uid);
-      else add(Table::kNat, "ISTIO_OUTPUT", "-o lo ! -d {} -p tcp ! --dport {} -m owner --uid-owner {} -j ISTIO_IN_REDIRECT", loopback_, o_.tunnel_port, uid);
+      if (dns_)
+        add(Table::kNat, "ISTIO_OUTPUT", "-o lo ! -d {} -p tcp -m multiport ! --dports 53,{} -m owner --uid-owner {} -j ISTIO_IN_REDIRECT",
+            loopback_, o_.tunnel_port, uid);
+      else
+        add(Table::kNat, "ISTIO_OUTPUT", "-o lo ! -d {} -p tcp ! --dport {} -m owner --uid-owner {} -j ISTIO_IN_REDIRECT", loopback_,
+            o_.tunnel_port, uid);
       app_to_itself("uid", uid);
       add(Table::kNat, "ISTIO_OUTPUT", "-m owner --uid-owner {} -j RETURN", uid);
     }
   }
   void proxy_group() {
     for (const auto& gid : gids_) {
-      add(Table::kNat, "ISTIO_OUTPUT", "-o lo ! -d {} -p tcp ! --dport {} -m owner --gid-owner {} -j ISTIO_IN_REDIRECT", loopback_, o_.tunnel_port, gid);
+      add(Table::kNat, "ISTIO_OUTPUT", "-o lo ! -d {} -p tcp ! --dport {} -m owner --gid-owner {} -j ISTIO_IN_REDIRECT", loopback_,
+          o_.tunnel_port, gid);
       app_to_itself("gid", gid);
       add(Table::kNat, "ISTIO_OUTPUT", "-m owner --gid-owner {} -j RETURN", gid);
     }
@@ -154,15 +166,21 @@ class Family {
     for (const auto& uid : uids_) exempt("uid", uid);
     for (const auto& gid : gids_) exempt("gid", gid);
 
-    std::vector<std::string> servers;      // one empty entry: any resolver
-    if (o_.capture_all_dns) servers.emplace_back();
-    else for (const auto& ip : facts_.dns_servers)
-      if (ip.v4 == v4_) servers.push_back(fmt::format("{}/{}", ip.text(), v4_ ? 32 : 128));
-    if (servers.empty()) return;           // every resolver is of the other family
-    const auto at = [](std::string_view flag, const std::string& server) { return server.empty() ? std::string() : fmt::format(" {} {}", flag, server); };
+    std::vector<std::string> servers;  // one empty entry: any resolver
+    if (o_.capture_all_dns)
+      servers.emplace_back();
+    else
+      for (const auto& ip : facts_.dns_servers)
+        if (ip.v4 == v4_) servers.push_back(fmt::format("{}/{}", ip.text(), v4_ ? 32 : 128));
+    if (servers.empty()) return;  // every resolver is of the other family
+    const auto at = [](std::string_view flag, const std::string& server) {
+      return server.empty() ? std::string() : fmt::format(" {} {}", flag, server);
+    };
     add(Table::kNat, "ISTIO_OUTPUT", "-j ISTIO_OUTPUT_DNS");
-    for (const auto& server : servers) add(Table::kNat, "ISTIO_OUTPUT_DNS", "-p tcp --dport 53{} -j REDIRECT --to-ports {}", at("-d", server), kDnsPort);
-    for (const auto& server : servers) add(Table::kNat, "ISTIO_OUTPUT_DNS", "-p udp --dport 53{} -j REDIRECT --to-port {}", at("-d", server), kDnsPort);
+    for (const auto& server : servers)
+      add(Table::kNat, "ISTIO_OUTPUT_DNS", "-p tcp --dport 53{} -j REDIRECT --to-ports {}", at("-d", server), kDnsPort);
+    for (const auto& server : servers)
+      add(Table::kNat, "ISTIO_OUTPUT_DNS", "-p udp --dport 53{} -j REDIRECT --to-port {}", at("-d", server), kDnsPort);
     add(Table::kRaw, "PREROUTING", "-j ISTIO_INBOUND");
     for (const auto& server : servers) {
       add(Table::kRaw, "ISTIO_OUTPUT_DNS", "-p udp --dport 53{} -j CT --zone 2", at("-d", server));
@@ -171,7 +189,7 @@ class Family {
   }
 
   void outbound_rest() {
-    add(Table::kNat, "ISTIO_OUTPUT", "-d {} -j RETURN", loopback_);   // localhost is from container to container
+    add(Table::kNat, "ISTIO_OUTPUT", "-d {} -j RETURN", loopback_);  // localhost is from container to container
     for (const auto& range : o_.outbound_excluded_ranges)
       if (range.base.v4 == v4_) add(Table::kNat, "ISTIO_OUTPUT", "-d {} -j RETURN", range.text());
     for (const auto& port : o_.outbound_included) add(Table::kNat, "ISTIO_OUTPUT", "-p tcp --dport {} -j ISTIO_REDIRECT", port.text());
@@ -181,7 +199,8 @@ class Family {
     }
     for (const auto& range : o_.outbound_ranges.list) {
       if (range.base.v4 != v4_) continue;
-      for (const auto& nic : o_.virtual_interfaces) insert(Table::kNat, "PREROUTING", 1, "-i {} -d {} -j ISTIO_REDIRECT", nic, range.text());
+      for (const auto& nic : o_.virtual_interfaces)
+        insert(Table::kNat, "PREROUTING", 1, "-i {} -d {} -j ISTIO_REDIRECT", nic, range.text());
       add(Table::kNat, "ISTIO_OUTPUT", "-d {} -j ISTIO_REDIRECT", range.text());
     }
   }
@@ -193,8 +212,10 @@ class Family {
     const auto mark = o_.tproxy_mark;
     add(Table::kMangle, "PREROUTING", "-p tcp -m mark --mark {} -j CONNMARK --save-mark", mark);
     add(Table::kMangle, "OUTPUT", "-p tcp -o lo -m mark --mark {} -j RETURN", mark);
-    for (const auto& uid : uids_) add(Table::kMangle, "OUTPUT", "! -d {} -p tcp -o lo -m owner --uid-owner {} -j MARK --set-mark {}", loopback_, uid, kSelfCallMark);
-    for (const auto& gid : gids_) add(Table::kMangle, "OUTPUT", "! -d {} -p tcp -o lo -m owner --gid-owner {} -j MARK --set-mark {}", loopback_, gid, kSelfCallMark);
+    for (const auto& uid : uids_)
+      add(Table::kMangle, "OUTPUT", "! -d {} -p tcp -o lo -m owner --uid-owner {} -j MARK --set-mark {}", loopback_, uid, kSelfCallMark);
+    for (const auto& gid : gids_)
+      add(Table::kMangle, "OUTPUT", "! -d {} -p tcp -o lo -m owner --gid-owner {} -j MARK --set-mark {}", loopback_, gid, kSelfCallMark);
     add(Table::kMangle, "OUTPUT", "-p tcp -m connmark --mark {} -j CONNMARK --restore-mark", mark);
     insert(Table::kMangle, "ISTIO_INBOUND", 1, "-p tcp -m mark --mark {} -j RETURN", mark);
     insert(Table::kMangle, "ISTIO_INBOUND", 2, "-p tcp -s {} -i lo -j RETURN", marker_);
@@ -214,9 +235,12 @@ class Family {
 
 std::string_view name_of(Table table) noexcept {
   switch (table) {
-    case Table::kRaw: return "raw";
-    case Table::kMangle: return "mangle";
-    case Table::kNat: return "nat";
+    case Table::kRaw:
+      return "raw";
+    case Table::kMangle:
+      return "mangle";
+    case Table::kNat:
+      return "nat";
   }
   return "?";
 }

@@ -18,8 +18,8 @@ std::string_view name_of(Table table) noexcept;
 
 struct Rule {
   std::string chain;
-  int position = 0;     // 0 appends, N inserts before the Nth
-  std::string spec;     // "-p tcp --dport 80 -j RETURN"
+  int position = 0;  // 0 appends, N inserts before the Nth
+  std::string spec;  // "-p tcp --dport 80 -j RETURN"
 };
 
 // The rules of one address family, per table in the order in which they are made.
@@ -32,13 +32,13 @@ struct FamilyRules {
 
 // What the namespace adds to the options.
 struct Facts {
-  bool ipv6 = false;                       // make IPv6 rules
-  std::vector<base::Ip> dns_servers;       // of both families
-  std::string proxy_id = "1337";           // uid of $ENVOY_USER, used when no --proxy-uid is given
+  bool ipv6 = false;                  // make IPv6 rules
+  std::vector<base::Ip> dns_servers;  // of both families
+  std::string proxy_id = "1337";      // uid of $ENVOY_USER, used when no --proxy-uid is given
 };
 
 struct RuleSet {
-  FamilyRules v4, v6;                      // v6 is empty without Facts::ipv6
+  FamilyRules v4, v6;  // v6 is empty without Facts::ipv6
   const FamilyRules& family(bool ipv4) const noexcept { return ipv4 ? v4 : v6; }
 };
 

@@ -1,11 +1,12 @@
 #include "iptables/rules.h"
 
-#include <gtest/gtest.h>
-
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 
+#include <gtest/gtest.h>
+
+#include "iptables/nft.h"
 #include "iptables/options.h"
 
 namespace iptables {
@@ -59,7 +60,8 @@ TEST_P(Golden, RestoreText_IsTheCommittedOne) {
   facts.ipv6 = c.ipv6;
   for (const char* server : c.dns) facts.dns_servers.push_back(*base::Ip::parse(server));
   const auto rules = build_rules(options, facts);
-  const auto text = "# iptables-restore\n" + restore_text(rules.v4) + (c.ipv6 ? "# ip6tables-restore\n" + restore_text(rules.v6) : "");
+  const auto text = "# iptables-restore\n" + restore_text(rules.v4) + (c.ipv6 ? "# ip6tables-restore\n" + restore_text(rules.v6) : "") +
+                    "# nft -f -\n" + nft_text(rules, {});
 
   const auto path = std::string(SLUICE_SOURCE_DIR "/iptables/testdata/") + c.name + ".golden";
   if (std::getenv("UPDATE_GOLDEN")) std::ofstream(path) << text;
@@ -87,6 +89,15 @@ TEST(Rules, NoUidGiven_TheUserOfTheNamespaceIsExempt) {
   EXPECT_NE(text.find("--uid-owner 4242 -j RETURN"), std::string::npos);
   EXPECT_NE(text.find("--gid-owner 4242 -j RETURN"), std::string::npos);
   EXPECT_EQ(text.find("1337"), std::string::npos);
+}
+
+TEST(NftText, StaleTables_GoInTheSameTransaction) {
+  const std::vector<std::string> stale{"inet istio-proxy-nat", "ip istio-proxy-raw"};
+  const auto text = nft_text(build_rules(parsed({}), {}), stale);
+  EXPECT_TRUE(text.starts_with("delete table inet istio-proxy-nat\ndelete table ip istio-proxy-raw\nadd table ip istio-proxy-nat\n"))
+      << text;
+  EXPECT_EQ(nft_text({}, {}), "");
+  EXPECT_FALSE(is_own_nft_table("istio-proxy-other"));
 }
 
 TEST(Rules, Text_NatIsCommittedLast) {

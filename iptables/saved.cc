@@ -85,8 +85,8 @@ bool jumps_to_own_chain(std::string_view spec) {
 
 // The interfaces by which rules of built-in chains are known as ours.
 struct Signs {
-  std::set<std::string, std::less<>> outputs;    // excluded interfaces: bare RETURNs right before our jump in nat OUTPUT
-  std::set<std::string, std::less<>> virtuals;   // interfaces whose traffic PREROUTING sends to ISTIO_REDIRECT
+  std::set<std::string, std::less<>> outputs;   // excluded interfaces: bare RETURNs right before our jump in nat OUTPUT
+  std::set<std::string, std::less<>> virtuals;  // interfaces whose traffic PREROUTING sends to ISTIO_REDIRECT
 };
 
 Signs signs_of(const Saved& saved) {
@@ -94,13 +94,17 @@ Signs signs_of(const Saved& saved) {
   std::vector<std::string_view> pending;
   for (const auto& rule : saved[Table::kNat].rules) {
     const auto w = words(rule.spec);
-    if (rule.chain == "PREROUTING" && w.size() >= 4 && w[0] == "-d" && w[2] == "-i" && jumps_to_own_chain(rule.spec)) out.virtuals.emplace(w[3]);
+    if (rule.chain == "PREROUTING" && w.size() >= 4 && w[0] == "-d" && w[2] == "-i" && jumps_to_own_chain(rule.spec))
+      out.virtuals.emplace(w[3]);
     if (rule.chain == "PREROUTING" && w.size() >= 4 && w[0] == "-i" && jumps_to_own_chain(rule.spec)) out.virtuals.emplace(w[1]);
     if (rule.chain != "OUTPUT") continue;
     const auto nic = bare_interface(rule.spec, "-o");
-    if (!nic.empty()) pending.push_back(nic);
-    else if (rule.spec == "-j ISTIO_OUTPUT") out.outputs.insert(pending.begin(), pending.end());
-    else pending.clear();
+    if (!nic.empty())
+      pending.push_back(nic);
+    else if (rule.spec == "-j ISTIO_OUTPUT")
+      out.outputs.insert(pending.begin(), pending.end());
+    else
+      pending.clear();
   }
   return out;
 }
@@ -112,7 +116,8 @@ bool Saved::has_rules() const noexcept {
 }
 
 bool Saved::has_own_chains() const noexcept {
-  return std::ranges::any_of(tables, [](const auto& t) { return std::ranges::any_of(t.chains, [](const auto& c) { return is_own_chain(c); }); });
+  return std::ranges::any_of(tables,
+                             [](const auto& t) { return std::ranges::any_of(t.chains, [](const auto& c) { return is_own_chain(c); }); });
 }
 
 std::set<uint32_t> marks_of(const Saved& saved) {
@@ -143,12 +148,16 @@ Saved parse_saved(std::string_view text) {
     } else if (line.starts_with(':') && space != std::string_view::npos) {
       const auto chain = line.substr(1, space - 1);
       if (is_builtin_chain(chain)) continue;
-      if (into) into->chains.emplace_back(chain);
-      else if (line.substr(space + 1).starts_with('-')) out.others = true;
+      if (into)
+        into->chains.emplace_back(chain);
+      else if (line.substr(space + 1).starts_with('-'))
+        out.others = true;
     } else if (line.starts_with("-A ")) {
       const auto chain = line.substr(3, line.find(' ', 3) - 3);
-      if (into) into->rules.push_back({std::string(chain), 0, std::string(line.substr(std::min(line.size(), 3 + chain.size() + 1)))});
-      else out.others = true;
+      if (into)
+        into->rules.push_back({std::string(chain), 0, std::string(line.substr(std::min(line.size(), 3 + chain.size() + 1)))});
+      else
+        out.others = true;
     }
   }
   return out;
@@ -167,8 +176,10 @@ std::string canonical(std::string_view spec) {
     const auto option = w[i];
     std::string value;
     while (i + 1 < w.size() && !w[i + 1].starts_with('-') && w[i + 1] != "!") value += (value.empty() ? "" : " ") + std::string(w[++i]);
-    if (option == "-m") module = value == "tcp" || value == "udp" ? std::string_view{} : w[i];   // the protocol implies these two
-    else if (auto one = atom(negated, module, option, std::move(value))) atoms.push_back(std::move(*one));
+    if (option == "-m")
+      module = value == "tcp" || value == "udp" ? std::string_view{} : w[i];  // the protocol implies these two
+    else if (auto one = atom(negated, module, option, std::move(value)))
+      atoms.push_back(std::move(*one));
     if (option == "-j") module = w[i];
     negated = false;
   }

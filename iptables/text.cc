@@ -32,8 +32,10 @@ std::string restore_text(const FamilyRules& rules) {
     out += fmt::format("* {}\n", name_of(table));
     for (const auto& chain : own_chains(rules[table])) out += fmt::format("-N {}\n", chain);
     for (const auto& rule : rules[table]) {
-      if (rule.position) out += fmt::format("-I {} {} {}\n", rule.chain, rule.position, rule.spec);
-      else out += fmt::format("-A {} {}\n", rule.chain, rule.spec);
+      if (rule.position)
+        out += fmt::format("-I {} {} {}\n", rule.chain, rule.position, rule.spec);
+      else
+        out += fmt::format("-A {} {}\n", rule.chain, rule.spec);
     }
     out += "COMMIT\n";
   }

@@ -1,0 +1,63 @@
+#include "init/native.h"
+
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "init/program.h"
+#include "iptables/nft.h"
+
+namespace init {
+namespace {
+const std::vector<std::string> kEnvironment{fmt::format("PATH={}", kPath), "LC_ALL=C"};
+}  // namespace
+
+std::vector<std::string> native_tables() {
+  const auto path = find_program("nft");
+  if (path.empty()) return {};
+  const std::vector<std::string> arguments{"list", "tables"};
+  const auto done = run_program(path, arguments, kEnvironment, {});
+  std::vector<std::string> out;
+  if (!done || done->status != 0) return out;
+  for (std::string_view rest = done->out; !rest.empty();) {
+    auto line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    constexpr std::string_view kPrefix = "table ";
+    if (line.starts_with(kPrefix) && iptables::is_own_nft_table(line.substr(line.rfind(' ') + 1)))
+      out.emplace_back(line.substr(kPrefix.size()));
+  }
+  return out;
+}
+
+std::set<uint32_t> marks_in(std::string_view listing) {
+  constexpr std::string_view kSet = "meta mark set 0x";
+  constexpr uint32_t kSelfCall = 1338;
+  std::set<uint32_t> out;
+  for (auto at = listing.find(kSet); at != std::string_view::npos; at = listing.find(kSet, at + 1)) {
+    uint32_t mark = 0;
+    std::from_chars(listing.data() + at + kSet.size(), listing.data() + listing.size(), mark, 16);
+    if (mark && mark != kSelfCall) out.insert(mark);
+  }
+  return out;
+}
+
+std::set<uint32_t> native_marks(const std::string& table) {
+  const auto space = table.find(' ');
+  const std::vector<std::string> arguments{"list", "table", table.substr(0, space), table.substr(space + 1)};
+  const auto path = find_program("nft");
+  const auto done = path.empty() ? std::expected<Finished, std::string>(Finished{}) : run_program(path, arguments, kEnvironment, {});
+  return done ? marks_in(done->out) : std::set<uint32_t>{};
+}
+
+std::expected<void, std::string> feed_nft(const std::string& text) {
+  const auto path = find_program("nft");
+  if (path.empty()) return std::unexpected("--native-nftables: the program nft is not installed; install the package nftables");
+  const std::vector<std::string> arguments{"-f", "-"};
+  const auto done = run_program(path, arguments, kEnvironment, text);
+  if (!done) return std::unexpected(done.error());
+  if (done->status == 0) return {};
+  return std::unexpected(
+      fmt::format("{} refused the rules: {}", path, done->err.empty() ? fmt::format("exit {}", done->status) : done->err));
+}
+
+}  // namespace init

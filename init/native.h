@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace init {
+
+// Tables of --native-nftables, ours or Istio's, as "FAMILY NAME"; none where the program nft or the kernel's part is missing.
+std::vector<std::string> native_tables();
+
+// The packet marks of TPROXY that rules in such a table set, 1338 apart.
+std::set<uint32_t> native_marks(const std::string& table);
+// The same out of what `nft list table` prints.
+std::set<uint32_t> marks_in(std::string_view listing);
+
+// nft -f -: one transaction, all or nothing. The error is one line.
+std::expected<void, std::string> feed_nft(const std::string& text);
+
+}  // namespace init
