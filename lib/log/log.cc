@@ -29,13 +29,13 @@ Levels& levels() noexcept {
   return all;
 }
 
-// Set by start and stop, which main calls before the other threads start and after they have ended. Release by who sets,
-// acquire by who writes.
+// Set by start and stop; other threads may log while main stops. Release by who sets, acquire by who writes. A sink that was
+// stopped is not destroyed before the next start: somebody may just be inside its write().
 std::atomic<Sink*> own_sink{nullptr};
 std::atomic<bool> own_json{false};
 std::unique_ptr<Sink>& owner() {
-  static std::unique_ptr<Sink> sink;
-  return sink;
+  static auto* const sink = new std::unique_ptr<Sink>;   // survives static destructors, as threads may
+  return *sink;
 }
 
 // Before start() and after stop(). A reader that stalls costs the line: asks for room first and writes no more than poll has
@@ -151,7 +151,7 @@ void start(Level level, bool json) {
 
 void stop() {
   own_sink.store(nullptr, std::memory_order_release);
-  owner().reset();
+  if (owner()) owner()->finish();
 }
 
 void set_level(Component component, Level level) noexcept {

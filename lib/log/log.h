@@ -31,12 +31,15 @@ class Sink {
   virtual uint64_t dropped() const noexcept = 0;
   virtual uint64_t written() const noexcept = 0;
   virtual void reopen() noexcept = 0;                     // after log rotation (POST /reopen_logs)
+  // Writes what is in the rings, for at most one second, and ends the writer; lines that come later are lost. The destructor
+  // does it too, but while threads may still write only this is allowed.
+  virtual void finish() noexcept {}
 };
 
 // The process's own log, on stderr. `json` is --log-format json. Call once before any thread starts; without it lines go to
 // stderr directly.
 void start(Level level, bool json);
-void stop();                                              // writes what is left
+void stop();                                              // writes what is left; other threads may still log: directly then
 void set_level(Component component, Level level) noexcept;
 void set_level(Level level) noexcept;                     // of all
 Level level(Component component) noexcept;

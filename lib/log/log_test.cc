@@ -259,6 +259,26 @@ TEST(OwnLog, StartAndStop_WriteToStderr) {
   EXPECT_NE(text.find(" info main after stop\n"), std::string::npos);
 }
 
+TEST(OwnLog, StopWhileOthersLog_IsNoAccident) {
+  testing::internal::CaptureStderr();
+  start(Level::kInfo, true);
+  std::atomic<bool> enough{false};
+  std::atomic<int> lines{0};
+  std::thread busy([&] {
+    while (!enough) {
+      info(Component::kNet, "busy");
+      ++lines;
+    }
+  });
+  while (lines < 100) std::this_thread::yield();
+  stop();
+  const int until_stop = lines;
+  while (lines < until_stop + 10) std::this_thread::yield();
+  enough = true;
+  busy.join();
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("\"scope\":\"net\",\"msg\":\"busy\"}\n"), std::string::npos);
+}
+
 TEST(OncePerSecond, ManyThreads_OnePasses) {
   OncePerSecond gate;
   std::atomic<int> passed{0};

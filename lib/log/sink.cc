@@ -223,8 +223,11 @@ class RingSink final : public Sink {
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
+  ~RingSink() override { finish(); }
+
   // The writer is waited for, but not longer than it may flush: a write into a file system that hangs cannot be interrupted.
-  ~RingSink() override {
+  void finish() noexcept override {
+    if (!writer_.joinable()) return;
     state_->stopping.store(true, std::memory_order_release);
     state_->notify();
     std::unique_lock lock(state_->mutex);
