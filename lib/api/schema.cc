@@ -49,7 +49,7 @@ class Checker {
       }
       if (entry.value.is_null()) continue;   // null means unset everywhere in Kubernetes
       const Cursor child = at.at(entry);
-      if (known->use == Use::kPending && !quiet) pending(entry, child);
+      if (known->use == Use::kPending && !quiet) pending(entry, child, known->note);
       field(child, *known, quiet || known->use != Use::kUsed);
     }
     for (const Field& field : table.fields)
@@ -190,9 +190,9 @@ class Checker {
     }
   }
 
-  static void pending(const Node::Entry& entry, const Cursor& child) {
+  static void pending(const Node::Entry& entry, const Cursor& child, std::string_view note) {
     child.report().add(doc::Problem::Severity::kWarning, "NOT_IMPLEMENTED", entry.line, entry.column, child.path(),
-                       fmt::format("{} is not implemented yet and has no effect", entry.key));
+                       fmt::format("{} is not implemented yet: {}", entry.key, note));
   }
 
   // kube-apiserver's strict mode only says "unknown field"; where the key would be at home says how to mend it.

@@ -27,6 +27,7 @@ struct Field {
   int64_t min = 0, max = 0;                            // kInteger; kDuration: min in milliseconds
   const Message* message = nullptr;                    // kMessage, kMessageMap
   std::span<const std::string_view> values = {};       // kEnum
+  std::string_view note = {};                          // kPending: what happens instead
 };
 struct Message {
   std::span<const Field> fields;
@@ -59,7 +60,11 @@ constexpr Field message_map(std::string_view name, const Message& of) {
 constexpr Field anything(std::string_view name) { return {name, Type::kAny}; }
 constexpr Field list(Field field) { return field.list = true, field; }
 constexpr Field required(Field field) { return field.required = true, field; }
-constexpr Field pending(Field field) { return field.use = Use::kPending, field; }
+constexpr Field pending(Field field, std::string_view note = "it has no effect") {
+  field.use = Use::kPending;
+  field.note = note;
+  return field;
+}
 constexpr Field silent(Field field) { return field.use = Use::kSilent, field; }
 
 // How hard an unknown field is taken: by Istio's kinds as by kube-apiserver's strict mode; by MeshConfig as istiod does, which

@@ -5,6 +5,8 @@ namespace {
 
 using Words = std::string_view[];
 
+constexpr std::string_view kNoRoute = "requests that this rule takes get 503";
+
 // ---- shared --------------------------------------------------------------------------------------------------------------
 constexpr Field kPortSelectorFields[] = {required(port("number"))};
 constexpr Message kPortSelector{kPortSelectorFields};
@@ -31,7 +33,7 @@ constexpr Field kHttpMatchFields[] = {
     message_map("withoutHeaders", kStringMatch), text("sourceNamespace"), pending(text("statPrefix"))};
 constexpr Message kHttpMatch{kHttpMatchFields};
 
-constexpr Field kHttpRouteDestinationFields[] = {required(message("destination", kDestination)), integer("weight", 0, 0x7FFFFFFF), message("headers", kHeaders)};
+constexpr Field kHttpRouteDestinationFields[] = {required(message("destination", kDestination)), integer("weight", 0, 0x7FFFFFFF), pending(message("headers", kHeaders))};
 constexpr Message kHttpRouteDestination{kHttpRouteDestinationFields};
 
 constexpr Words kDerivePorts = {"FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"};
@@ -48,7 +50,7 @@ constexpr Field kRegexRewriteFields[] = {required(text("match")), required(text(
 constexpr Message kRegexRewrite{kRegexRewriteFields};
 constexpr Field kRewriteFields[] = {text("uri"), text("authority"), message("uriRegexRewrite", kRegexRewrite)};
 constexpr Message kRewrite{kRewriteFields};
-constexpr Field kRetriesFields[] = {integer("attempts", 0, 0x7FFFFFFF), duration("perTryTimeout"), text("retryOn"), pending(truth("retryRemoteLocalities")),
+constexpr Field kRetriesFields[] = {integer("attempts", 0, 0x7FFFFFFF), duration("perTryTimeout"), pending(text("retryOn"), "only connections that fail are retried"), pending(truth("retryRemoteLocalities")),
                                     pending(truth("retryIgnorePreviousHosts")), pending(duration("backoff"))};
 constexpr Message kRetries{kRetriesFields};
 constexpr Field kDelayFields[] = {integer("percent", 0, 100), duration("fixedDelay"), duration("exponentialDelay"), message("percentage", kPercent)};
@@ -66,8 +68,8 @@ constexpr Message kCors{kCorsFields};
 
 constexpr Field kHttpRouteFields[] = {
     text("name"), list(message("match", kHttpMatch)), list(message("route", kHttpRouteDestination)), duration("timeout"),
-    message("retries", kRetries), message("headers", kHeaders), pending(message("redirect", kRedirect)),
-    pending(message("directResponse", kDirectResponse)), pending(message("delegate", kDelegate)), pending(message("rewrite", kRewrite)),
+    message("retries", kRetries), pending(message("headers", kHeaders)), pending(message("redirect", kRedirect), kNoRoute),
+    pending(message("directResponse", kDirectResponse), kNoRoute), pending(message("delegate", kDelegate), kNoRoute), pending(message("rewrite", kRewrite)),
     pending(message("fault", kFault)), pending(message("mirror", kDestination)), pending(list(message("mirrors", kMirror))),
     pending(message("mirrorPercentage", kPercent)), pending(integer("mirrorPercent", 0, 100)), pending(integer("mirror_percent", 0, 100)),
     pending(message("corsPolicy", kCors))};
@@ -87,7 +89,7 @@ constexpr Field kTcpRouteFields[] = {list(message("match", kTcpMatch)), list(mes
 constexpr Message kTcpRoute{kTcpRouteFields};
 
 constexpr Field kVirtualServiceSpecFields[] = {list(text("hosts")), list(text("gateways")), list(text("exportTo")), list(message("http", kHttpRoute)),
-                                               pending(list(message("tls", kTlsRoute))), pending(list(message("tcp", kTcpRoute)))};
+                                               pending(list(message("tls", kTlsRoute)), "connections go where they would go without these rules"), pending(list(message("tcp", kTcpRoute)), "connections go where they would go without these rules")};
 constexpr Message kVirtualServiceSpec{kVirtualServiceSpecFields};
 
 // ---- DestinationRule -----------------------------------------------------------------------------------------------------
@@ -160,7 +162,7 @@ constexpr Words kServerTlsModeWords = {"PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_
 constexpr Words kTlsVersions = {"TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"};
 constexpr Field kCertificateFields[] = {text("serverCertificate"), text("privateKey"), text("caCertificates")};
 constexpr Message kCertificate{kCertificateFields};
-constexpr Field kServerTlsFields[] = {truth("httpsRedirect"), pending(choice("mode", kServerTlsModeWords)),
+constexpr Field kServerTlsFields[] = {truth("httpsRedirect"), pending(choice("mode", kServerTlsModeWords), "the gateway does not terminate or pass on TLS"),
                                       // mode stands beside all of these and its warning speaks for them.
                                       silent(text("serverCertificate")), silent(text("privateKey")), silent(text("caCertificates")), silent(text("caCrl")),
                                       silent(text("credentialName")), silent(list(text("credentialNames"))), silent(text("caCertCredentialName")),

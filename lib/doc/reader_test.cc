@@ -25,6 +25,14 @@ TEST(Yaml, Values_KnowTheirPlaceAndQuotes) {
   EXPECT_EQ(file.documents[0].mark(b.list[0]).file_name(), "a.yaml");
 }
 
+TEST(Yaml, EmptyValue_StandsAtItsKeyOrDash) {
+  const File file = read_yaml("a.yaml", "a:\nb:\n-\n- x\n");
+  const Node& root = file.documents.at(0).root;
+  EXPECT_EQ(root.find("a")->line, 1);
+  EXPECT_EQ(root.find("b")->list.at(0).line, 3);
+  EXPECT_EQ(root.find("b")->list[0].column, 1);
+}
+
 TEST(Yaml, ManyDocuments_KeepTrueLinesAndEmptyOnesAreLeftOut) {
   const File file = read_yaml("a.yaml", "\xEF\xBB\xBF%YAML 1.2\n---\r\na: 1\r\n---\n# nothing\n---\nb: |\n  x\n   --- y\n...\nc: 3\n--- {d: 4}\n");
   EXPECT_TRUE(file.problems.empty()) << line_of(file.problems[0]);

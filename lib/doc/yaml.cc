@@ -83,7 +83,7 @@ class Handler final : public YAML::EventHandler {
     if (anchor) no_anchor(mark);
     Node node;
     place(mark, node);
-    // A key that is spelled `null` or `~` would be lost silently.
+    place_absent(mark, node);
     check(mark, builder_.leaf(std::move(node)));
   }
 
@@ -123,6 +123,18 @@ class Handler final : public YAML::EventHandler {
   void place(const YAML::Mark& mark, Node& node) const {
     node.line = first_line_ + mark.line;
     node.column = mark.column + 1;
+  }
+  // What is left empty is reported where the next token stands; people look at the '-' or ':' before it.
+  void place_absent(const YAML::Mark& mark, Node& node) const {
+    const size_t at = static_cast<size_t>(mark.pos);
+    if (at == 0 || at > text_.size()) return;
+    const size_t before = text_.find_last_not_of(" \t\r\n", at - 1);
+    if (before == std::string_view::npos || (text_[before] != '-' && text_[before] != ':')) return;
+    const auto lines = std::count(text_.begin() + static_cast<ptrdiff_t>(before), text_.begin() + static_cast<ptrdiff_t>(at), '\n');
+    node.line -= static_cast<int>(lines);
+    // On the same line the distance is enough: looking for the line's start again and again would be quadratic in one long line.
+    const size_t start = lines == 0 ? at - static_cast<size_t>(mark.column) : text_.rfind('\n', before) + 1;   // npos + 1 is 0
+    node.column = static_cast<int>(before - start) + 1;
   }
   void check(const YAML::Mark& mark, const char* problem) const {
     if (!problem) return;
