@@ -351,6 +351,7 @@ TEST(Limits, MaxRequests_OverflowsWithoutConnecting) {
   world.run(second);
   ASSERT_TRUE(second.error);
   EXPECT_EQ(second.error->detail, base::Detail::kUpstreamOverflow);
+  EXPECT_EQ(world.cluster->view().pending_overflow, 1u);
   EXPECT_EQ(world.dialer.dialled.size(), 1u);
   world.serve(first, 0);
   EXPECT_EQ(world.requests(), 0u);

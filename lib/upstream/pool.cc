@@ -155,7 +155,7 @@ net::Task<Result<Lease>> Pool::acquire(std::shared_ptr<Pool> self, const PickCon
     }
     if (!self->take_request(*connection)) {
       self->put_back(*connection, true);
-      co_return std::unexpected(kFull);
+      co_return std::unexpected(self->overflow("maximum of active requests"));
     }
     claim.hand_over();
     co_return self->lease(*connection, arena);
@@ -165,10 +165,7 @@ net::Task<Result<Lease>> Pool::acquire(std::shared_ptr<Pool> self, const PickCon
 // A connection for `host`, by waiting or opening one; null: choose again. Keeps nothing when it fails.
 net::Task<Result<Connection*>> Pool::obtain(Host& host, AcquireCancel& owner, bool fresh) {
   const Taken place(limits_->pending, settings_->max_pending);
-  if (!place) {
-    ++pending_overflow_;
-    co_return std::unexpected(kFull);
-  }
+  if (!place) co_return std::unexpected(overflow("maximum of pending requests"));
   const Counted waits(pending_);
   if (!take_slot(host, fresh)) {
     Turn turn(worker_, fresh);
@@ -187,7 +184,7 @@ net::Task<Result<Connection*>> Pool::obtain(Host& host, AcquireCancel& owner, bo
   // Looked at before the connection exists, so that overload does not open connections for nothing.
   if (requests_full()) {
     give_slot(host);
-    co_return std::unexpected(kFull);
+    co_return std::unexpected(overflow("maximum of active requests"));
   }
   auto stream = co_await dial(host, owner);
   if (!stream) {
@@ -247,8 +244,7 @@ net::Task<Result<TcpLease>> Pool::connect_tcp(std::shared_ptr<Pool> self, const 
   auto& connections = self->limits_->connections;
   if (connections.fetch_add(1, std::memory_order_relaxed) >= self->settings_->max_connections) {
     connections.fetch_sub(1, std::memory_order_relaxed);
-    ++self->pending_overflow_;
-    co_return std::unexpected(kFull);
+    co_return std::unexpected(self->overflow("maximum of connections"));
   }
   ++host->active;
   ++host->tunnels;
@@ -270,6 +266,14 @@ void Pool::end_tunnel(Host& host) noexcept {
 }
 
 // ---- Limits
+
+// Envoy counts all of them as upstream_rq_pending_overflow.
+Error Pool::overflow(std::string_view limit) {
+  ++pending_overflow_;
+  static logs::OncePerSecond once;
+  if (once.pass()) logs::warn(logs::Component::kUpstream, "cluster {}: {} reached, answering with overflow (UO)", settings_->name, limit);
+  return kFull;
+}
 
 bool Pool::take_slot(Host& host, bool fresh) noexcept {
   for (;;) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <memory_resource>
 #include <optional>
+#include <string_view>
 #include <unordered_map>
 
 #include "base/cluster_settings.h"
@@ -131,6 +132,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   net::Task<Result<std::unique_ptr<net::Stream>>> dial(Host& host, AcquireCancel& owner);
   Lease lease(Connection& connection, std::pmr::memory_resource* arena);
 
+  Error overflow(std::string_view limit);              // counts it and says so at most once a second
   bool take_slot(Host& host, bool fresh) noexcept;
   void give_slot(Host& host) noexcept;
   bool take_request(Connection& connection) noexcept;
