@@ -167,6 +167,10 @@ bool ClientExchange::judge(Head& head, std::string_view bytes, bool in_surplus) 
   for (;;) {
     const auto verdict = scan_.scan(bytes, options_.limits);
     if (verdict.kind == Kind::kRefused || verdict.skip > 0) return protocol_error(head);
+    // What begins otherwise can never become an answer (HTTP/0.9, another protocol): waiting for the end of its head would
+    // only hold the client.
+    constexpr std::string_view kBeginning = "HTTP/1.";
+    if (!kBeginning.starts_with(bytes.substr(0, kBeginning.size()))) return protocol_error(head);
     if (verdict.kind == Kind::kMore) {
       if (!in_surplus) surplus_.append(net::bytes_of(bytes));
       return false;

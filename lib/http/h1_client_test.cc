@@ -49,7 +49,7 @@ TEST(H1Client, BadHeads_AreProtocolErrors) {
   const std::string ok = "HTTP/1.1 200 OK\r\n";
   const std::string bad[] = {
       ok + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", ok + "Transfer-Encoding: gzip\r\n\r\nhello", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-      "HTTP/1.1 20 OK\r\n\r\n", "ICY 200 OK\r\n\r\n", "hello world\n", ok + "X: a\rSet-Cookie: s=1\r\n\r\n", ok + ": x\r\n\r\n", ok + "X: a\r\n b\r\n\r\n", "\r\n" + ok + "\r\n",
+      "HTTP/1.1 20 OK\r\n\r\n", "ICY 200 OK\r\n\r\n", "hello world\r\n", ok + "X: a\rSet-Cookie: s=1\r\n\r\n", ok + ": x\r\n\r\n", ok + "X: a\r\n b\r\n\r\n", "\r\n" + ok + "\r\n",
       "HTTP/1.1 102 P\r\nContent-Length: 5\r\n\r\n" + ok + "\r\n", "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nBYTES", ok + "X: " + std::string(204'800, 'a') + "\r\n\r\n"};
   for (const auto& text : bad) {
     for (const size_t max_read : {size_t{1 << 20}, size_t{1}}) {

@@ -195,7 +195,8 @@ struct ClientPipe {
     worker.poll();
   }
   net::Task<> exchange(Ask ask, Outcome& out) {
-    UpstreamExchange& one = client->begin(std::pmr::new_delete_resource());
+    std::pmr::monotonic_buffer_resource arena;
+    UpstreamExchange& one = client->begin(&arena);
     co_await talk(one, ask, out);
     out.again = client->finish();
     if (!out.again) client.reset();
