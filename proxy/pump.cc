@@ -135,37 +135,20 @@ net::Task<> relay_body(Try& t, http::ResponseHead& head) {
   }
 }
 
-// A tunnel after 101: bytes both ways until both sides have ended; no route timeout.
-net::Task<> tunnel_down(Try& t) {
-  http::BodySource& body = t.exchange->response_body();
-  while (!body.ended()) {
-    auto piece = co_await body.next();
-    if (!piece) {
-      t.r.exchange.abort();
-      co_return;
-    }
-    const bool end = piece->empty();
-    const auto sent = end ? co_await t.r.exchange.response().finish(nullptr) : co_await t.r.exchange.response().body(std::move(*piece), false);
-    if (!sent) {
-      t.exchange->cancel(kClientGone);
-      co_return;
-    }
-  }
+// A tunnel after 101: bytes both ways until both sides have ended; no route timeout. A break of either side ends both.
+void break_tunnel(Try& t) {
+  t.exchange->cancel(kClientGone);
+  t.r.exchange.cancel(kClientGone);
 }
-net::Task<> tunnel_up(Try& t) {
-  http::BodySource& body = t.r.exchange.request_body();
-  while (!body.ended()) {
-    auto piece = co_await body.next();
-    if (!piece) {
-      t.exchange->cancel(kClientGone);
-      co_return;
-    }
-    const bool end = piece->empty();
-    const auto sent = end ? co_await t.exchange->request().finish(nullptr) : co_await t.exchange->request().body(std::move(*piece), false);
-    if (!sent) {
-      t.r.exchange.abort();
-      co_return;
-    }
+net::Task<> tunnel_copy(Try& t, http::BodySource& from, http::Sender& to) {
+  while (!from.ended()) {
+    auto piece = co_await from.next();
+    Result<> sent = std::unexpected(kClientGone);
+    if (piece && piece->empty()) sent = co_await to.finish(nullptr);
+    else if (piece) sent = co_await to.body(std::move(*piece), false);
+    if (sent) continue;
+    break_tunnel(t);
+    co_return;
   }
 }
 net::Task<> tunnel(Try& t, http::ResponseHead& head) {
@@ -178,7 +161,14 @@ net::Task<> tunnel(Try& t, http::ResponseHead& head) {
     t.exchange->cancel(kClientGone);
     co_return;
   }
-  co_await net::both(tunnel_up(t), tunnel_down(t));
+  co_await net::both(tunnel_copy(t, t.r.exchange.request_body(), t.exchange->request()),
+                     tunnel_copy(t, t.exchange->response_body(), t.r.exchange.response()));
+}
+
+// The answer is complete and the upload is not: it waits for the client or for upstream, and neither matters any more.
+void stop_upload(Try& t) {
+  t.exchange->cancel(kAnswered);
+  t.r.exchange.cancel(kAnswered);
 }
 
 net::Task<> download(Try& t) {
@@ -205,7 +195,7 @@ net::Task<> download(Try& t) {
     t.answered = true;
     const Detail why = t.failure->detail == Detail::kNone ? Detail::kUpstreamTermination : t.failure->detail;
     co_await reply(r, why);
-    r.exchange.cancel(kAnswered);
+    stop_upload(t);
     co_return;
   }
   t.answered = true;
@@ -221,7 +211,7 @@ net::Task<> download(Try& t) {
   if (early) r.exchange.close_after();
   co_await relay_body(t, **head);
   r.response_fields.emplace(std::move((*head)->fields));
-  if (early && !t.uploaded) r.exchange.cancel(kAnswered);
+  if (early && !t.uploaded) stop_upload(t);
 }
 
 // Sends head and first piece; the rest of the body and the answer follow side by side.

@@ -445,6 +445,31 @@ TEST_F(Pump, Websocket_BecomesATunnelThatSurvivesASwap) {
   EXPECT_TRUE(has(lines_.lines.at(0), " 101 "));
 }
 
+TEST_F(Pump, Websocket_BreakOfEitherSide_EndsBoth) {
+  for (const bool server_breaks : {true, false}) {
+    Peer& c = client();
+    c.say(get("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+    Peer& s = server();
+    s.say("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    (server_breaks ? s : c).stream->reset();
+    settle();
+    EXPECT_TRUE(c.ended);
+    EXPECT_TRUE(s.ended);
+  }
+  EXPECT_EQ(lines_.lines.size(), 2u);
+}
+
+TEST_F(Pump, EarlyAnswerWhileUpstreamReadsNothing_DoesNotHang) {
+  dialer_.capacity = 4096;
+  Peer& c = client();
+  c.say("POST /u HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000000\r\n\r\n" + std::string(200'000, 'x'));
+  servers_.push_back(std::make_unique<Peer>(worker_, std::move(dialer_.servers.front().stream)));   // never reads
+  dialer_.servers.pop_front();
+  servers_.back()->say("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_TRUE(has(c.got, "401 Unauthorized")) << c.got;
+  EXPECT_EQ(lines_.lines.size(), 1u);
+}
+
 TEST_F(Pump, ServerSentEvents_HeadDoesNotWaitForABody) {
   Peer& c = client();
   c.say(get("/events"));

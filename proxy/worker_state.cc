@@ -5,6 +5,8 @@
 #include <cstring>
 #include <ctime>
 
+#include "doc/reader.h"
+
 namespace proxy {
 namespace {
 std::array<uint64_t, 4> seed() {
@@ -34,9 +36,27 @@ telemetry::Self self_of(const routing::Proxy& proxy) {
   return self;
 }
 
+// With accessLogEncoding JSON the format is a JSON object of key and operator. One that is no object falls back to Istio's.
+std::shared_ptr<const telemetry::AccessLogFormat> json_format(const std::string& text) {
+  using telemetry::AccessLogFormat;
+  const doc::File file = doc::read_json("accessLogFormat", text);
+  std::vector<std::string> problems;
+  std::vector<std::pair<std::string, std::string>> keys;
+  if (file.documents.size() == 1)
+    for (const auto& entry : file.documents.front().root.map) keys.emplace_back(entry.key, std::string(entry.value.text_or()));
+  if (keys.empty()) {
+    logs::warn(logs::Component::kConfig, "accessLogFormat is no JSON object; the default JSON format is used");
+    return std::make_shared<const AccessLogFormat>(AccessLogFormat::istio_json());
+  }
+  auto format = std::make_shared<const AccessLogFormat>(AccessLogFormat::json(keys, problems));
+  for (const std::string& problem : problems) logs::warn(logs::Component::kConfig, "accessLogFormat: {}", problem);
+  return format;
+}
+
 std::shared_ptr<const telemetry::AccessLogFormat> format_of(const api::MeshConfig& mesh) {
   using telemetry::AccessLogFormat;
   std::vector<std::string> problems;
+  if (mesh.access_log_json && !mesh.access_log_format.empty()) return json_format(mesh.access_log_format);
   if (mesh.access_log_json) return std::make_shared<const AccessLogFormat>(AccessLogFormat::istio_json());
   if (mesh.access_log_format.empty()) return std::make_shared<const AccessLogFormat>(AccessLogFormat::istio_text());
   auto format = std::make_shared<const AccessLogFormat>(AccessLogFormat::text(mesh.access_log_format, problems));
