@@ -25,7 +25,7 @@ EndpointIndex::EndpointIndex(const api::Mesh& mesh) {
   for (const auto* slice : mesh.slices) slices_[{slice->meta.name_space, slice->service}].push_back(slice);
   for (const auto* pod : mesh.pods) {
     pods_.emplace(Key{pod->meta.name_space, pod->meta.name}, pod);
-    pods_by_namespace_[pod->meta.name_space].push_back(pod);
+    for (const auto& [name, value] : pod->meta.labels) pods_by_label_[{pod->meta.name_space, name, value}].push_back(pod);
     if (pod->host_network) continue;     // shares the node's address with others, so the address tells nothing
     for (const auto& ip : pod->ips) pods_by_ip_.emplace(ip, pod);
   }
@@ -41,7 +41,7 @@ std::shared_ptr<const base::WorkloadInfo> EndpointIndex::workload(const api::Pod
 std::vector<EndpointIndex::Found> EndpointIndex::from_slices(const KnownService& service, const KnownService::Port& port,
                                                              const std::vector<const api::EndpointSlice*>& slices) {
   std::vector<Found> out;
-  std::vector<std::string_view> pod_names;     // beside `out`: empty for addresses without a pod
+  std::unordered_map<const api::Pod*, size_t> place;   // in `out`, of each pod
   std::set<base::SocketAddress> seen;          // Endpoints and EndpointSlices of one service say the same twice
   for (const auto* slice : slices) {
     const auto number = std::ranges::find(slice->ports, port.name, &api::EndpointPort::name);
@@ -52,19 +52,12 @@ std::vector<EndpointIndex::Found> EndpointIndex::from_slices(const KnownService&
       const auto by_ip = pods_by_ip_.find(address.ip);
       const api::Pod* pod = by_name != pods_.end() ? by_name->second : by_ip != pods_by_ip_.end() ? by_ip->second : nullptr;
       Found found{{{address.ip, number->port}, 1, address.ready || service.publish_not_ready, workload(pod)}, pod ? &pod->meta.labels : nullptr};
-      const std::string_view name = pod ? std::string_view(pod->meta.name) : std::string_view();
-      const auto twin = name.empty() ? pod_names.end() : std::ranges::find(pod_names, name);
-      if (twin == pod_names.end()) {
+      const auto twin = pod ? place.find(pod) : place.end();
+      if (twin == place.end() || out[twin->second].endpoint.address.ip.v4 == address.ip.v4) {
+        if (pod) place.emplace(pod, out.size());
         out.push_back(std::move(found));
-        pod_names.push_back(name);
-        continue;
-      }
-      Found& other = out[static_cast<size_t>(twin - pod_names.begin())];   // the other family of the same pod
-      if (other.endpoint.address.ip.v4 == address.ip.v4) {
-        out.push_back(std::move(found));
-        pod_names.push_back({});
-      } else if (address.ip.v4 == prefers_v4(service, other.endpoint.address.ip)) {
-        other = std::move(found);
+      } else if (address.ip.v4 == prefers_v4(service, out[twin->second].endpoint.address.ip)) {
+        out[twin->second] = std::move(found);  // the other family of the same pod
       }
     }
   }
@@ -73,8 +66,10 @@ std::vector<EndpointIndex::Found> EndpointIndex::from_slices(const KnownService&
 
 std::vector<EndpointIndex::Found> EndpointIndex::from_pods(const KnownService& service, const KnownService::Port& port) {
   std::vector<Found> out;
-  const auto pods = pods_by_namespace_.find(service.name_space);
-  if (pods == pods_by_namespace_.end()) return out;
+  if (service.selector.empty()) return out;    // selects nothing, as in Kubernetes
+  const auto& [name, value] = *service.selector.begin();
+  const auto pods = pods_by_label_.find({service.name_space, name, value});
+  if (pods == pods_by_label_.end()) return out;
   for (const auto* pod : pods->second) {
     if (!serves(*pod, service.publish_not_ready) || !api::selects(service.selector, pod->meta.labels)) continue;
     if (const uint16_t number = port_on_pod(port, *pod))

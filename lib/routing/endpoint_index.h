@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -35,7 +36,8 @@ class EndpointIndex {
 
   std::map<Key, std::vector<const api::EndpointSlice*>> slices_;
   std::map<Key, const api::Pod*> pods_;
-  std::unordered_map<std::string_view, std::vector<const api::Pod*>> pods_by_namespace_;
+  // By namespace and one label: a selector asks for its first label and checks the rest.
+  std::map<std::tuple<std::string_view, std::string_view, std::string_view>, std::vector<const api::Pod*>> pods_by_label_;
   std::unordered_map<base::Ip, const api::Pod*> pods_by_ip_;
   std::unordered_map<const api::Pod*, std::shared_ptr<const base::WorkloadInfo>> workloads_;
   std::map<std::pair<std::string_view, uint16_t>, std::vector<Found>> known_;   // by host and port, for the subsets

@@ -14,7 +14,10 @@ constexpr uint16_t kOwnPorts[] = {15000, 15001, 15004, 15006};
 
 class InboundListeners {
  public:
-  explicit InboundListeners(Build& build) : build_(build), pod_(build.mesh.pod(build.self.name_space, build.self.name)) {}
+  explicit InboundListeners(Build& build) : build_(build), pod_(build.mesh.pod(build.self.name_space, build.self.name)) {
+    for (const auto* slice : build.mesh.slices)
+      if (slice->meta.name_space == build.self.name_space && holds_us(*slice)) slices_.push_back(slice);
+  }
 
   void run() {
     for (const auto& service : build_.registry.services())
@@ -27,10 +30,10 @@ class InboundListeners {
   // The number of this service port on this pod; 0: the pod is none of its endpoints.
   uint16_t port_here(const KnownService& service, const KnownService::Port& port) const {
     if (service.kubernetes) {
-      for (const auto* slice : build_.mesh.slices) {
-        if (slice->meta.name_space != service.name_space || slice->service != service.name) continue;
+      for (const auto* slice : slices_) {
+        if (slice->service != service.name) continue;
         const auto number = std::ranges::find(slice->ports, port.name, &api::EndpointPort::name);
-        if (number != slice->ports.end() && holds_us(*slice)) return number->port;
+        if (number != slice->ports.end()) return number->port;
       }
     }
     if (!service.has_selector || !api::selects(service.selector, build_.self.labels)) return 0;
@@ -105,6 +108,7 @@ class InboundListeners {
 
   Build& build_;
   const api::Pod* pod_;
+  std::vector<const api::EndpointSlice*> slices_;   // those with an address of ours
 };
 }  // namespace
 
