@@ -1,6 +1,7 @@
 #include "api/schema.h"
 
 #include <cmath>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
