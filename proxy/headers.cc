@@ -30,27 +30,46 @@ void request_id(Request& r, base::Fields& fields) {
   r.request_id = fields.get(FieldId::kRequestId);
 }
 
+// Several lines of a client become one list: the next hop reads them as one anyway (RFC 9110 §5.3).
+std::string_view joined_forwarded_for(base::Fields& fields) {
+  const std::string_view first = fields.get(FieldId::kForwardedFor);
+  if (fields.count(FieldId::kForwardedFor) < 2) return first;
+  std::string all;
+  for (const auto& field : fields.all()) {
+    if (field.id != FieldId::kForwardedFor) continue;
+    if (!all.empty()) all += ',';
+    all += field.value;
+  }
+  return fields.keep(all);
+}
+
+// The client as N trusted proxies in front of us tell it: the N-th address from the right. Fewer than N: the list is not
+// theirs, so nobody but the peer is believed (Istio: gatewayTopology.numTrustedProxies).
+std::string_view trusted_client(std::string_view list, uint32_t trusted, std::string_view peer) {
+  for (uint32_t n = 1; !list.empty(); ++n) {
+    const auto comma = list.rfind(',');
+    std::string_view one = comma == std::string_view::npos ? list : list.substr(comma + 1);
+    while (one.starts_with(' ')) one.remove_prefix(1);
+    while (one.ends_with(' ')) one.remove_suffix(1);
+    if (n == trusted) return base::Ip::parse(one) ? one : peer;
+    if (comma == std::string_view::npos) break;
+    list = list.substr(0, comma);
+  }
+  return peer;
+}
+
 void forwarded(Request& r, base::Fields& fields, bool secure) {
   const std::string_view scheme = secure ? "https" : "http";
   if (r.connection.direction != Direction::kGateway) {
     if (!fields.find(FieldId::kForwardedProto)) fields.add(FieldId::kForwardedProto, scheme);
     return;
   }
+  const uint32_t trusted = r.snapshot->mesh_config().defaults.num_trusted_proxies.value_or(0);
   const std::string& peer = r.connection.peer_text;   // lives longer than the request
-  const std::string_view before = fields.get(FieldId::kForwardedFor);
-  if (before.empty()) fields.set(FieldId::kForwardedFor, peer);
-  else {
-    // Several lines of a client become one list: the next hop reads them as one anyway (RFC 9110 §5.3).
-    std::string all;
-    for (const auto& field : fields.all()) {
-      if (field.id != FieldId::kForwardedFor) continue;
-      if (!all.empty()) all += ',';
-      all += field.value;
-    }
-    fields.set(FieldId::kForwardedFor, fields.keep(fmt::format("{},{}", all, peer)));
-  }
-  fields.set(FieldId::kEnvoyExternalAddress, peer);
-  fields.set(FieldId::kForwardedProto, scheme);
+  const std::string_view before = joined_forwarded_for(fields);
+  fields.set(FieldId::kEnvoyExternalAddress, trusted > 0 ? fields.keep(trusted_client(before, trusted, peer)) : std::string_view(peer));
+  fields.set(FieldId::kForwardedFor, before.empty() ? std::string_view(peer) : fields.keep(fmt::format("{},{}", before, peer)));
+  if (trusted == 0 || !fields.find(FieldId::kForwardedProto)) fields.set(FieldId::kForwardedProto, scheme);
 }
 }  // namespace
 

@@ -155,8 +155,8 @@ net::Task<Path> choose_path(WorkerState& state, Connection& connection) {
       break;
     }
     case Kind::kBlackHole:
+      // Closed, not reset: an RST that overtakes the end of the handshake would look like a port that nobody listens on.
       state.counters.loops_refused.add();
-      connection.stream->reset();
       break;
   }
   if (speaks != Speaks::kNobody) path.kind = speaks == Speaks::kHttp1 ? Path::Kind::kHttp : Path::Kind::kTcp;
