@@ -74,6 +74,7 @@ Detail BodyDecoder::line_byte(char c) noexcept {
   }
   if (++extensions_ > limits_->chunk_extensions) return Detail::kHttp1Chunk;   // H12: CVE-2023-39326, bytes that carry nothing
   const bool token = is(c, kToken);
+  const bool quotable = is(c, kTarget) || c == ' ' || c == '\t';             // no 8-bit: llhttp takes none either
   switch (state_) {
     case State::kExtensionName:
       if (token) {
@@ -93,10 +94,10 @@ Detail BodyDecoder::line_byte(char c) noexcept {
     case State::kQuoted:
       if (c == '"') state_ = State::kQuotedEnd;
       if (c == '\\') state_ = State::kEscaped;
-      return is(c, kControl) ? Detail::kHttp1Chunk : Detail::kNone;
+      return quotable ? Detail::kNone : Detail::kHttp1Chunk;
     case State::kEscaped:
       state_ = State::kQuoted;
-      return is(c, kControl) ? Detail::kHttp1Chunk : Detail::kNone;
+      return quotable ? Detail::kNone : Detail::kHttp1Chunk;
     default: return size_ends(c) ? Detail::kNone : Detail::kHttp1Chunk;   // kQuotedEnd
   }
 }
