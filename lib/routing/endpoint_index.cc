@@ -83,7 +83,7 @@ std::vector<EndpointIndex::Found> EndpointIndex::from_entry(const KnownService& 
   std::vector<Found> out;
   for (const auto& endpoint : service.endpoints) {
     const auto ip = base::Ip::parse(endpoint.address);
-    if (!ip) continue;                   // named in the problems by the Registry
+    if (!ip) continue;                   // a Unix socket; the reader has named it
     uint16_t number = port.target_number != 0 ? port.target_number : port.number;
     for (const auto& [name, own] : endpoint.ports)
       if (name == port.name) number = own;

@@ -54,8 +54,9 @@ class GatewayListeners {
   void take(const api::Gateway& gateway, size_t number) {
     const auto& server = gateway.servers[number];
     const std::string field = fmt::format("spec.servers[{}]", number);
-    if (!plain_http(server.protocol) || (server.tls && !server.https_redirect))
-      return refuse(gateway, server, field + ".port.protocol", fmt::format("{} servers are not implemented yet; port {} is not listened on for it", server.protocol.empty() ? "such" : server.protocol, server.port));
+    if (server.tls && !server.https_redirect) return;   // not listened on; the reader has named the mode
+    if (!plain_http(server.protocol))
+      return refuse(gateway, server, field + ".port.protocol", fmt::format("{} servers are not implemented yet; port {} is not listened on for this one", server.protocol, server.port));
     // To serve the hosts over plain HTTP where a redirect is asked for would weaken what the user wrote, so they get 404.
     if (server.https_redirect)
       refuse(gateway, server, field + ".tls.httpsRedirect", fmt::format("httpsRedirect is not implemented yet; requests for the hosts of this server on port {} are answered 404 instead of being redirected", server.port));

@@ -39,8 +39,6 @@ class Match {
   const std::string& regex_prefix() const noexcept { return regex_prefix_; }
   // Takes every request: what stands behind it in the same VirtualService is never reached (§2.1.1).
   bool catch_all() const noexcept;
-  // Asks for a claim of a token, which only a validated token could answer. Never fits until tokens are validated.
-  bool asks_for_claims() const noexcept { return claims_; }
   const api::HttpMatch& source() const noexcept { return match_; }
 
  private:
@@ -53,7 +51,8 @@ class Match {
   Path path_ = Path::kAny;
   std::string value_;                    // lower-case when ignore_case_
   std::string regex_prefix_;
-  bool ignore_case_ = false, claims_ = false;
+  bool ignore_case_ = false;
+  bool claims_ = false;                  // asks for claims of a token: never fits until tokens are validated
 };
 
 // What every text that the pattern matches as a whole begins with. Errs on the short side.

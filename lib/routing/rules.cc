@@ -38,7 +38,7 @@ std::vector<Route> Rules::routes_of(const api::VirtualService& vs, const RulePla
         own = std::make_shared<RoutePlan>(*plan);
         own->name = http.name + '.' + entry.name;
       }
-      out.push_back({match_of(entry, vs), std::move(own), 0, number});
+      out.push_back({match_of(entry), std::move(own), 0, number});
       if (out.back().catch_all()) return out;
     }
   }
@@ -53,12 +53,9 @@ bool Rules::static_fit(const api::HttpMatch& match, const api::VirtualService& v
   return api::selects(match.source_labels, build_.self.labels);
 }
 
-std::shared_ptr<const Match> Rules::match_of(const api::HttpMatch& match, const api::VirtualService& vs) {
+std::shared_ptr<const Match> Rules::match_of(const api::HttpMatch& match) {
   auto& known = matches_[&match];
-  if (known) return known;
-  known = std::make_shared<const Match>(match);
-  if (known->asks_for_claims())
-    build_.problems.push_back({doc::Problem::Severity::kWarning, "NOT_IMPLEMENTED", vs.meta.id(), "spec.http.match.headers", "conditions on claims of a token (@request.auth.claims) are not implemented yet; this match never fits", match.at});
+  if (!known) known = std::make_shared<const Match>(match);
   return known;
 }
 

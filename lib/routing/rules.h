@@ -30,7 +30,7 @@ class Rules {
   bool static_fit(const api::HttpMatch& match, const api::VirtualService& vs, const RulePlace& place) const;
   std::shared_ptr<RoutePlan> plan_of(const api::VirtualService& vs, size_t rule, const RulePlace& place) const;
   RoutePlan::Target target_of(const api::Destination& destination, const api::VirtualService& vs, const RulePlace& place) const;
-  std::shared_ptr<const Match> match_of(const api::HttpMatch& match, const api::VirtualService& vs);
+  std::shared_ptr<const Match> match_of(const api::HttpMatch& match);
 
   Build& build_;
   std::unordered_map<const api::HttpMatch*, std::shared_ptr<const Match>> matches_;

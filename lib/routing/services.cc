@@ -27,14 +27,9 @@ KnownService::Resolution resolution_of(const api::ServiceEntry& entry) noexcept 
   }
 }
 
-// What a ServiceEntry asks for and we do not do yet, once per object.
+// What a ServiceEntry asks for and we do not do yet, beyond what its reader has named already (DNS, Unix sockets).
 void name_gaps(const api::ServiceEntry& entry, doc::Problems& problems) {
   const auto& meta = entry.meta;
-  if (resolution_of(entry) == KnownService::Resolution::kNothing)
-    not_implemented(problems, meta, "spec.resolution", "resolution DNS is not implemented yet: its clusters have no endpoints (503 UH); use STATIC with addresses, or NONE", meta.at);
-  for (size_t i = 0; i < entry.endpoints.size(); ++i)
-    if (entry.resolution == api::ServiceEntry::Resolution::kStatic && !base::Ip::parse(entry.endpoints[i].address))
-      not_implemented(problems, meta, fmt::format("spec.endpoints[{}].address", i), fmt::format("{} is no IP address; Unix sockets are not implemented yet and the endpoint is left out", entry.endpoints[i].address), entry.endpoints[i].at);
   if (entry.resolution != api::ServiceEntry::Resolution::kNone) return;
   for (size_t i = 0; i < entry.ports.size(); ++i)
     if (entry.ports[i].target != 0 && entry.ports[i].target != entry.ports[i].number)
