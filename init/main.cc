@@ -52,6 +52,8 @@ int dry_run(const iptables::Options& options, const iptables::RuleSet& rules) {
 int run(const iptables::Options& options) {
   const auto facts = init::observe(options);
   const auto rules = iptables::build_rules(options, facts);
+  if (options.redirect_dns && !options.capture_all_dns && facts.dns_servers.empty() && !options.cleanup_only)
+    init::say(init::Severity::kWarning, "--redirect-dns does nothing: there is no resolver in /etc/resolv.conf; see --capture-all-dns");
   if (options.cleanup_only) {
     const auto done = init::clean_up(options, rules);
     return done ? 0 : fail(kFailed, done.error());
