@@ -24,7 +24,8 @@ bool looks_typed(std::string_view text) noexcept {
 }
 
 bool safe_unquoted(std::string_view text) noexcept {
-  if (text.empty() || text == "<<" || looks_typed(text)) return false;
+  // At column 0 "..." ends the document.
+  if (text.empty() || text == "<<" || text.starts_with("...") || looks_typed(text)) return false;
   if (text.find_first_of(" \t") == 0 || text.back() == ' ' || text.back() == '\t' || text.back() == ':') return false;
   if (std::string_view("-?:,[]{}#&*!|>'\"%@`=").find(text.front()) != std::string_view::npos) return false;
   if (text.find(": ") != std::string_view::npos || text.find(" #") != std::string_view::npos) return false;

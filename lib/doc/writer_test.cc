@@ -21,7 +21,7 @@ TEST(Writer, Yaml_ReadsBackEqual) {
            "k: 'it''s: \"quoted\" # not a comment'\n'key: odd': 1\n? \"\"\n: 2\n\"a\\tb\": \"\\u0007\"\n",
            "t: 10.0.0.1\nu: 1.5.0\nv: 0x1F\nw: 1e3\nx: .5\ny: -1\nz: '0o7'\nn: '12:30:00'\n",
            "u: \"\\u2028x\\u00e9 日本\"\nslash: \"a\\\\b\"\nendspace: 'x '\ndash: '- a'\nq: '?'\ncolon: 'a:'\nnel: \"a\\nb \\nc\"\n",
-           "[a, b, {c: d}]", "\"text\"", "80", "text"}) {
+           "\"...  x\": 1\n\"--- y\": 2\n", "[a, b, {c: d}]", "\"text\"", "80", "text"}) {
     const Node node = parse(text);
     const std::string written = to_yaml(node);
     EXPECT_TRUE(parse(written) == node) << written;
