@@ -77,6 +77,28 @@ TEST(Connector, NobodyListens_IsRefusedWithEverythingARetryNeeds) {
   EXPECT_EQ(outcome.result.error(), expected);
 }
 
+struct Dialling {
+  Dialling(Worker& worker, const ConnectTo& to) : connector(worker, to) { connector.waiter = Waiter::to<&Dialling::told>(*this); }
+  void told() { ++times; }
+  Connector connector;
+  int times = 0;
+};
+
+TEST(Connector, EndsOnce_TheDeadlineOfAFailedAttemptIsOver) {
+  Worker worker({.manual_clock = true});
+  Dialling dialling(worker, {.to = {base::Ip::loopback(true), closed_port()}, .within = 50ms});
+  if (!dialling.connector.start()) {
+    while (dialling.times == 0) worker.poll();
+    worker.advance(1s);
+    dialling.connector.cancel({.code = base::Code::kCancelled});
+    worker.poll();
+    EXPECT_EQ(dialling.times, 1);
+  }
+  const auto result = dialling.connector.take();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().sys, ECONNREFUSED);
+}
+
 TEST(Connector, NoAnswer_TimesOutOnItsMillisecond) {
   const FullListener full;
   Worker worker({.manual_clock = true});

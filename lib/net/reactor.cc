@@ -154,9 +154,7 @@ void Descriptor::wait(Wait kind) noexcept {
   block_->descriptor.async_wait(kAsioWait[index], [block = Block::Ref(*block_), kind](error_code) {
     block->waiting[static_cast<size_t>(kind)] = false;
     if (!block->owner) return;
-    block->worker.impl().event([&block, kind] {
-      if (block->owner) block->owner->on_wait_over(kind);
-    });
+    block->worker.impl().event([&block, kind] { block->owner->on_wait_over(kind); });
   });
 }
 
