@@ -20,8 +20,8 @@ int lint(const LintOptions& options);
 
 struct ExplainOptions {
   std::string url;
-  std::vector<std::string> config;
-  std::string from, gateway;           // NAMESPACE/POD; exactly one of them
+  std::vector<std::string> config;     // none: those of the running `sluice up`
+  std::string from, gateway, world;    // NAMESPACE/POD; exactly one of them. In a running world a Deployment's name will do
   std::string method = "GET";
   std::vector<std::string> headers;    // "name: value"
   bool json = false;

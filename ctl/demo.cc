@@ -29,11 +29,11 @@ bool write_demo(const std::string& folder) {
 void say_what_to_try(const runner::Record& record, const std::string& published, const std::string& folder) {
   const Style style = Style::of(stdout);
   const auto client = std::find_if(record.pods.begin(), record.pods.end(), [](const auto& pod) { return pod.workload.ends_with("/productpage"); });
-  const std::string netns = client == record.pods.end() ? "" : client->netns, name = client == record.pods.end() ? "" : client->name;
+  const std::string netns = client == record.pods.end() ? "" : client->netns;
   fmt::print("\n{}Try{} (in another terminal; Ctrl-C here removes everything)\n", style.bold, style.plain);
   if (!published.empty()) fmt::print("  a browser, or: curl -s http://{}/productpage\n", published);
   fmt::print("  ip netns exec {} curl -s http://reviews:9080/reviews/0\n", netns);
-  fmt::print("  sluice explain http://reviews:9080/ --from default/{} --config {} --config {}\n", name, folder, record.generated);
+  fmt::print("  sluice explain http://reviews:9080/ --from productpage -H 'end-user: jason'\n");
   fmt::print("  sluice routes productpage; sluice endpoints productpage\n");
   fmt::print("  edit {}/4-reviews.yaml and watch the weights follow\n", folder);
   std::fflush(stdout);

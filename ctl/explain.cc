@@ -11,6 +11,7 @@
 #include "ctl/say.h"
 #include "doc/writer.h"
 #include "routing/engine.h"
+#include "runner/state.h"
 
 namespace ctl {
 namespace {
@@ -221,9 +222,29 @@ uint16_t bound_port(const routing::Snapshot& snapshot, uint16_t port) {
   return port;
 }
 
+// Without --config the running world is meant, and there pods have names that nobody wants to type.
+bool fill_from_world(ExplainOptions& options) {
+  if (!options.config.empty()) return true;
+  const auto record = runner::read_record(options.world);
+  if (!record || !runner::is_alive(*record)) {
+    complain("explain: --config DIR says which configuration; without it a `sluice up` must be running");
+    return false;
+  }
+  options.config = {record->folder, record->generated};
+  for (std::string* name : {&options.from, &options.gateway})
+    for (const auto& pod : record->pods)
+      if (!name->empty() && pod.workload.ends_with('/' + *name)) {
+        *name = pod.name_space + '/' + pod.name;
+        break;
+      }
+  return true;
+}
+
 }  // namespace
 
-int explain(const ExplainOptions& options) {
+int explain(const ExplainOptions& given) {
+  ExplainOptions options = given;
+  if (!fill_from_world(options)) return kUsage;
   const auto url = parse_url(options.url);
   if (!url) {
     complain(fmt::format("explain: '{}' is no URL such as http://reviews:9080/path (https is decided by its SNI alone and cannot be explained yet)", options.url));

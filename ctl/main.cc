@@ -40,12 +40,13 @@ void add_offline(CLI::App& app, Given& given) {
 
   auto* explain = app.add_subcommand("explain", "say where a request goes, and why");
   explain->add_option("url", given.explain.url, "http://HOST[:PORT]/PATH as the app would ask")->required();
-  explain->add_option("--config", given.explain.config, "file or folder of YAML; may be given several times")->required();
-  explain->add_option("--from", given.explain.from, "NAMESPACE/POD that sends the request");
+  explain->add_option("--config", given.explain.config, "file or folder of YAML; may be given several times; without it the running `sluice up`");
+  explain->add_option("--from", given.explain.from, "NAMESPACE/POD that sends the request (in a running world also a Deployment's name)");
   explain->add_option("--gateway", given.explain.gateway, "NAMESPACE/POD of the gateway that receives it");
   explain->add_option("--method", given.explain.method);
   explain->add_option("-H,--header", given.explain.headers, "'name: value'; may be given several times")->expected(1)->take_all();
   explain->add_flag("--json", given.explain.json);
+  add_world(explain, given.explain.world);
   explain->callback([&given] { given.status = ctl::explain(given.explain); });
 
   auto* inject = app.add_subcommand("inject", "print YAML with the proxy put into every workload");

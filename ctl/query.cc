@@ -40,10 +40,10 @@ void print_table(const std::vector<Row>& rows) {
 std::string address_of(const doc::Node& socket) { return text_at(socket, "address") + ':' + text_at(socket, "port_value"); }
 
 std::vector<Row> listeners(const doc::Node& root) {
-  std::vector<Row> rows{{"NAME", "ADDRESS"}};
+  std::vector<Row> rows{{"NAME", "PORT", "PROTOCOL"}};
   for (const auto& status : list_at(root, "listener_statuses")) {
     const doc::Node* socket = status.at_path("local_address.socket_address");
-    rows.push_back({text_at(status, "name"), socket ? address_of(*socket) : "-"});
+    rows.push_back({text_at(status, "name"), socket ? address_of(*socket) : text_at(status, "port", "-"), text_at(status, "protocol", "-")});
   }
   return rows;
 }

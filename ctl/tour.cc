@@ -218,7 +218,7 @@ void Tour::show_logs(bool v4) {
   const auto* server = pod("reviews-v2");
   const auto received = server ? log_line(*server, mark) : std::vector<std::string>{};
   const LogFields in = parse_access_log(received.empty() ? "" : received.back());
-  if (v4 && !sent.empty()) line(style_.dim.data() + sent.back() + std::string(style_.plain));
+  if (v4 && !sent.empty()) line(fmt::format("{}{}{}", style_.dim, sent.back(), style_.plain));
   const std::string own = server ? (v4 ? server->ip4 : '[' + server->ip6 + ']') + ":9080" : "";
   observed(fmt::format("outbound: dialled {}, cluster {}, sent to {}", out.downstream_local, out.cluster, out.upstream_host),
            out.downstream_local == dialled.text() && out.cluster == "outbound|9080|v2|reviews.default.svc.cluster.local");

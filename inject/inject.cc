@@ -89,14 +89,15 @@ std::string sanitised(std::string name) {
 
 // The app's own scrape settings move into the environment, the annotations then name the agent, which merges (inject.md §3.7).
 std::string merge_prometheus(doc::Node& pod, const Settings& settings, const std::string& object, const doc::Document& document, doc::Problems& problems) {
-  if (!settings.prometheus_merge || settings.status_port == 0) return {};
+  if (!settings.prometheus_merge) return {};
   doc::Node& annotations = map_at(map_at(pod, "metadata"), "annotations");
   std::map<std::string, doc::Node> said;
   for (const auto& entry : annotations.map)
     if (const std::string name = sanitised(entry.key); name == "prometheus_io_scrape" || name == "prometheus_io_port" || name == "prometheus_io_path")
       said[name.substr(14)] = entry.value;
   if (const auto scrape = said.find("scrape"); scrape != said.end() && parse_bool(scrape->second.text_or()) == false) return {};
-  const std::string own_port = std::to_string(settings.status_port);
+  // Istio: the mesh's own port, whatever the pod's status port annotation says.
+  const std::string own_port = "15020";
   doc::Node out = doc::Node::make_map();
   if (const auto port = said.find("port"); port != said.end()) {
     const std::string_view text = port->second.text_or();
@@ -238,6 +239,7 @@ Report inject_pod(doc::Node& pod, const Owner& owner, const Settings& settings, 
   if (has_error(report.problems)) return refused(std::move(report));
 
   doc::Node patched = pod;
+  map_at(patched, "metadata");                         // made now: a new key later would move `spec`
   doc::Node& spec = map_at(patched, "spec");
   const Overlays overlays = take_overlays(spec);
   const std::string uid = proxy_uid(overlays);

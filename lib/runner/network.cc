@@ -57,11 +57,14 @@ std::string Network::up() {
   // A fixed hardware address: a bridge without one takes another whenever a port comes or goes, and every pod's gateway is
   // unreachable until it is learned again.
   const std::string links = fmt::format(
-      "link set lo up\nlink add br0 address 02:00:00:00:00:01 type bridge stp_state 0 forward_delay 0\naddr add {}/32 dev br0\nlink set br0 up\n", kGateway4);
+      "link set lo up\nlink add br0 address 02:00:00:00:00:01 type bridge stp_state 0 forward_delay 0\naddr add {}/32 dev br0\naddr add 10.244.0.1/32 dev br0\n"
+      "link set br0 up\nroute add 10.96.0.0/12 dev br0 src 10.244.0.1\n", kGateway4);
   if (auto why = failure("the bridge", run({"ip", "-n", node_name(), "-batch", "-"}, links)); !why.empty()) return why;
   const Inside inside(node_);
   for (const char* key : {"net.ipv4.conf.br0.send_redirects", "net.ipv4.conf.br0.rp_filter", "net.ipv6.conf.br0.accept_dad"}) set_sysctl(key, "0");
-  return failure("the bridge's IPv6 address (is IPv6 switched off in this kernel?)", run({"ip", "addr", "add", fmt::format("{}/64", kGateway6), "dev", "br0", "nodad"}));
+  // The routes to cluster IPs are never used as they stand: they let the node's own connections begin, and NAT turns them.
+  const std::string six = fmt::format("addr add {}/64 dev br0 nodad\naddr add fd00:10:244::1/128 dev br0 nodad\nroute add fd00:10:96::/112 dev br0 src fd00:10:244::1\n", kGateway6);
+  return failure("the bridge's IPv6 address (is IPv6 switched off in this kernel?)", run({"ip", "-6", "-batch", "-"}, six));
 }
 
 std::string Network::add_pod(const std::string& netns, const AddressPair& ip, unsigned number) {

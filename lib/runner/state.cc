@@ -145,6 +145,8 @@ bool take_down(const std::string& world, std::chrono::milliseconds patience) {
   }
   for (const auto& entry : fs::directory_iterator("/run/netns", error)) something |= entry.path().filename().string().starts_with(prefix_of(world));
   remove_leftovers(world);
+  fs::remove_all(run_folder(world) + "-demo", error);
+  fs::remove(run_folder(world) + ".lock", error);
   return something;
 }
 
