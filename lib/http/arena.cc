@@ -9,7 +9,8 @@ constexpr uint32_t kFirstBlock = 4096;
 
 std::byte* Arena::grow(size_t bytes, size_t alignment) {
   const size_t wanted = sizeof(Block) + bytes + alignment;
-  uint32_t capacity = static_cast<uint32_t>(std::max<size_t>(wanted, block_ ? std::min<uint32_t>(block_->capacity, 16 * 1024) * 4 : kFirstBlock));
+  uint32_t capacity =
+      static_cast<uint32_t>(std::max<size_t>(wanted, block_ ? std::min<uint32_t>(block_->capacity, 16 * 1024) * 4 : kFirstBlock));
   std::byte* memory = worker_.take_block(capacity);
   block_ = new (memory) Block{.previous = block_, .capacity = capacity};
   next_ = memory + sizeof(Block);

@@ -14,7 +14,7 @@ class Arena final : public std::pmr::memory_resource {
   explicit Arena(net::Worker& worker) noexcept : worker_(worker) {}
   Arena(const Arena&) = delete;
   ~Arena() override { release(); }
-  void release() noexcept;             // everything allocated here is gone
+  void release() noexcept;  // everything allocated here is gone
   // Allocation without the virtual call.
   void* take(size_t bytes, size_t alignment) {
     std::byte* at = aligned(alignment);
@@ -28,9 +28,7 @@ class Arena final : public std::pmr::memory_resource {
     Block* previous;
     uint32_t capacity;
   };
-  std::byte* aligned(size_t alignment) const noexcept {
-    return next_ + (-reinterpret_cast<uintptr_t>(next_) & (alignment - 1));
-  }
+  std::byte* aligned(size_t alignment) const noexcept { return next_ + (-reinterpret_cast<uintptr_t>(next_) & (alignment - 1)); }
   std::byte* grow(size_t bytes, size_t alignment);
   void* do_allocate(size_t bytes, size_t alignment) override { return take(bytes, alignment); }
   void do_deallocate(void*, size_t, size_t) override {}

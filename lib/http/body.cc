@@ -16,13 +16,19 @@ void BodyDecoder::start(Framing framing, uint64_t length, const Limits& limits, 
   digits_ = 0;
   line_ = extensions_ = 0;
   switch (framing) {
-    case Framing::kNone: state_ = State::kEnd; break;
-    case Framing::kLength: state_ = length > 0 ? State::kLength : State::kEnd; break;
+    case Framing::kNone:
+      state_ = State::kEnd;
+      break;
+    case Framing::kLength:
+      state_ = length > 0 ? State::kLength : State::kEnd;
+      break;
     case Framing::kChunked:
       state_ = State::kSize;
       left_ = 0;
       break;
-    case Framing::kUntilClose: state_ = State::kUntilClose; break;
+    case Framing::kUntilClose:
+      state_ = State::kUntilClose;
+      break;
   }
 }
 
@@ -48,7 +54,7 @@ bool BodyDecoder::size_ends(char c) noexcept {
   if (c != ';') return false;
   state_ = State::kExtensionName;
   ++extensions_;
-  digits_ = 0;                                         // from here: whether the name has begun
+  digits_ = 0;  // from here: whether the name has begun
   return true;
 }
 
@@ -70,11 +76,12 @@ Detail BodyDecoder::line_byte(char c) noexcept {
       digits_ = 0;
       line_ = 0;
       return Detail::kNone;
-    default: break;
+    default:
+      break;
   }
-  if (++extensions_ > limits_->chunk_extensions) return Detail::kHttp1Chunk;   // H12: CVE-2023-39326, bytes that carry nothing
+  if (++extensions_ > limits_->chunk_extensions) return Detail::kHttp1Chunk;  // H12: CVE-2023-39326, bytes that carry nothing
   const bool token = is(c, kToken);
-  const bool quotable = is(c, kTarget) || c == ' ' || c == '\t';             // no 8-bit: llhttp takes none either
+  const bool quotable = is(c, kTarget) || c == ' ' || c == '\t';  // no 8-bit: llhttp takes none either
   switch (state_) {
     case State::kExtensionName:
       if (token) {
@@ -90,7 +97,8 @@ Detail BodyDecoder::line_byte(char c) noexcept {
     case State::kExtensionValue:
       state_ = c == '"' ? State::kQuoted : State::kExtensionToken;
       return token || c == '"' ? Detail::kNone : Detail::kHttp1Chunk;
-    case State::kExtensionToken: return token || size_ends(c) ? Detail::kNone : Detail::kHttp1Chunk;
+    case State::kExtensionToken:
+      return token || size_ends(c) ? Detail::kNone : Detail::kHttp1Chunk;
     case State::kQuoted:
       if (c == '"') state_ = State::kQuotedEnd;
       if (c == '\\') state_ = State::kEscaped;
@@ -98,7 +106,8 @@ Detail BodyDecoder::line_byte(char c) noexcept {
     case State::kEscaped:
       state_ = State::kQuoted;
       return quotable ? Detail::kNone : Detail::kHttp1Chunk;
-    default: return size_ends(c) ? Detail::kNone : Detail::kHttp1Chunk;   // kQuotedEnd
+    default:
+      return size_ends(c) ? Detail::kNone : Detail::kHttp1Chunk;  // kQuotedEnd
   }
 }
 
@@ -111,7 +120,9 @@ Detail BodyDecoder::trailers(std::span<char> bytes, size_t& used) {
   }
   if (!section_) section_.emplace(arena_);
   const size_t before = section_->size();
-  section_->insert(section_->end(), bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(std::min(bytes.size(), limits_->head_bytes + 1 - std::min(before, limits_->head_bytes))));
+  section_->insert(
+      section_->end(), bytes.begin(),
+      bytes.begin() + static_cast<ptrdiff_t>(std::min(bytes.size(), limits_->head_bytes + 1 - std::min(before, limits_->head_bytes))));
   const auto verdict = scan_.scan({section_->data(), section_->size()}, *limits_);
   if (verdict.kind == HeadScan::Verdict::Kind::kRefused) return Detail::kHttp1Trailer;
   if (verdict.kind == HeadScan::Verdict::Kind::kMore) {
@@ -143,7 +154,7 @@ Detail BodyDecoder::decode(std::span<char> bytes, Piece& piece) {
         if (piece.size == 0) {
           piece.begin = at;
         } else {
-          std::memmove(bytes.data() + piece.begin + piece.size, bytes.data() + at, run);   // small chunks of one read become one piece
+          std::memmove(bytes.data() + piece.begin + piece.size, bytes.data() + at, run);  // small chunks of one read become one piece
         }
         piece.size += run;
         at += run;
@@ -151,7 +162,7 @@ Detail BodyDecoder::decode(std::span<char> bytes, Piece& piece) {
         break;
       }
       case State::kDataCr:
-        if (bytes[at++] != '\r') return Detail::kHttp1Chunk;                 // H12: exactly CR LF behind the data
+        if (bytes[at++] != '\r') return Detail::kHttp1Chunk;  // H12: exactly CR LF behind the data
         state_ = State::kDataLf;
         break;
       case State::kDataLf:

@@ -15,8 +15,8 @@ namespace http {
 class BodyDecoder {
  public:
   struct Piece {
-    size_t consumed = 0;               // bytes of the input that belong to the body and its framing
-    size_t begin = 0, size = 0;        // where the payload stands in the input now: the runs of several chunks are moved together
+    size_t consumed = 0;         // bytes of the input that belong to the body and its framing
+    size_t begin = 0, size = 0;  // where the payload stands in the input now: the runs of several chunks are moved together
   };
   // `arena` and `limits` outlive the body.
   void start(Framing framing, uint64_t length, const Limits& limits, std::pmr::memory_resource* arena) noexcept;
@@ -29,14 +29,30 @@ class BodyDecoder {
   const base::Fields* trailers() const noexcept { return trailers_ ? &*trailers_ : nullptr; }
 
  private:
-  enum class State : uint8_t { kEnd, kLength, kUntilClose, kSize, kExtensionName, kExtensionValue, kExtensionToken, kQuoted, kEscaped, kQuotedEnd, kSizeLf, kData, kDataCr, kDataLf, kTrailers };
+  enum class State : uint8_t {
+    kEnd,
+    kLength,
+    kUntilClose,
+    kSize,
+    kExtensionName,
+    kExtensionValue,
+    kExtensionToken,
+    kQuoted,
+    kEscaped,
+    kQuotedEnd,
+    kSizeLf,
+    kData,
+    kDataCr,
+    kDataLf,
+    kTrailers
+  };
   base::Detail line_byte(char c) noexcept;
   bool size_ends(char c) noexcept;
   base::Detail trailers(std::span<char> bytes, size_t& used);
   State state_ = State::kEnd;
   uint8_t digits_ = 0;
-  uint32_t line_ = 0, extensions_ = 0; // bytes of this chunk line, extension bytes of this message
-  uint64_t left_ = 0;                  // of the body or the chunk
+  uint32_t line_ = 0, extensions_ = 0;  // bytes of this chunk line, extension bytes of this message
+  uint64_t left_ = 0;                   // of the body or the chunk
   const Limits* limits_ = nullptr;
   std::pmr::memory_resource* arena_ = nullptr;
   std::optional<std::pmr::vector<char>> section_;

@@ -17,7 +17,8 @@ struct Decoded {
 };
 
 // Feeds `text` in pieces of `step` bytes.
-Decoded decode(const std::string& text, size_t step, Framing framing = Framing::kChunked, uint64_t length = 0, const Limits& limits = Limits{}) {
+Decoded decode(const std::string& text, size_t step, Framing framing = Framing::kChunked, uint64_t length = 0,
+               const Limits& limits = Limits{}) {
   std::pmr::monotonic_buffer_resource arena;
   BodyDecoder decoder;
   decoder.start(framing, length, limits, &arena);
@@ -62,18 +63,27 @@ TEST(Body, Chunked_EverySplitPointGivesTheSame) {
 
 TEST(Body, Chunked_MustRefuse) {
   using namespace std::string_literals;
-  const std::string bad[] = {
-      "5\nhello\r\n0\r\n\r\n", "5;a=b\nGET /x HTTP/1.1\r\n0\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n", " 5\r\nhello\r\n0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n",
-      "+5\r\nhello\r\n0\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n", "0_5\r\nhello\r\n0\r\n\r\n", "G\r\nhello\r\n0\r\n\r\n", "\r\n\r\n", ";a=b\r\nhello\r\n0\r\n\r\n",
-      "10000000000000005\r\nhello\r\n0\r\n\r\n", "8000000000000000\r\nhello", "00000000000000005\r\nhello\r\n0\r\n\r\n", "5\r\nhello0\r\n\r\n", "5\r\nhello\n0\r\n\r\n",
-      "5\r\nhello\r\n0\n\r\n", "5\r\nhello\r\r\n0\r\n\r\n", "5\rhello\r\n0\r\n\r\n", "5;\r\nhello\r\n0\r\n\r\n", "5;=a\r\nhello\r\n", "5;a=\r\nhello\r\n", "5;a=\"b\r\nhello\r\n",
-      "5;a=\"b\"c\r\nhello\r\n", "5;a b\r\nhello\r\n", "5;a=\"\0\"\r\nhello\r\n"s};
+  const std::string bad[] = {"5\nhello\r\n0\r\n\r\n",      "5;a=b\nGET /x HTTP/1.1\r\n0\r\n\r\n",
+                             "5 \r\nhello\r\n0\r\n\r\n",   " 5\r\nhello\r\n0\r\n\r\n",
+                             "-5\r\nhello\r\n0\r\n\r\n",   "+5\r\nhello\r\n0\r\n\r\n",
+                             "0x5\r\nhello\r\n0\r\n\r\n",  "0_5\r\nhello\r\n0\r\n\r\n",
+                             "G\r\nhello\r\n0\r\n\r\n",    "\r\n\r\n",
+                             ";a=b\r\nhello\r\n0\r\n\r\n", "10000000000000005\r\nhello\r\n0\r\n\r\n",
+                             "8000000000000000\r\nhello",  "00000000000000005\r\nhello\r\n0\r\n\r\n",
+                             "5\r\nhello0\r\n\r\n",        "5\r\nhello\n0\r\n\r\n",
+                             "5\r\nhello\r\n0\n\r\n",      "5\r\nhello\r\r\n0\r\n\r\n",
+                             "5\rhello\r\n0\r\n\r\n",      "5;\r\nhello\r\n0\r\n\r\n",
+                             "5;=a\r\nhello\r\n",          "5;a=\r\nhello\r\n",
+                             "5;a=\"b\r\nhello\r\n",       "5;a=\"b\"c\r\nhello\r\n",
+                             "5;a b\r\nhello\r\n",         "5;a=\"\0\"\r\nhello\r\n"s};
   for (const auto& text : bad) {
     for (size_t step = 1; step <= text.size(); ++step) EXPECT_EQ(decode(text, step).detail, Detail::kHttp1Chunk) << text << " by " << step;
   }
-  const std::string trailers[] = {"0\r\n\n", "0\r\nA: 1\nB: 2\r\n\r\n", "0\r\n B: 1\r\n\r\n", "0\r\nB : 1\r\n\r\n", "0\r\nB\r\n\r\n", "0\r\n\rX", "0\r\nA: \0\r\n\r\n"s};
+  const std::string trailers[] = {"0\r\n\n",  "0\r\nA: 1\nB: 2\r\n\r\n", "0\r\n B: 1\r\n\r\n", "0\r\nB : 1\r\n\r\n", "0\r\nB\r\n\r\n",
+                                  "0\r\n\rX", "0\r\nA: \0\r\n\r\n"s};
   for (const auto& text : trailers) {
-    for (size_t step = 1; step <= text.size(); ++step) EXPECT_EQ(decode(text, step).detail, Detail::kHttp1Trailer) << text << " by " << step;
+    for (size_t step = 1; step <= text.size(); ++step)
+      EXPECT_EQ(decode(text, step).detail, Detail::kHttp1Trailer) << text << " by " << step;
   }
 }
 

@@ -15,12 +15,12 @@ namespace http {
 
 // Classes of bytes as RFC 9110 §5.6.2 and RFC 3986 define them, one table for every scanner of this room.
 enum CharClass : uint8_t {
-  kToken = 1,      // tchar
-  kTarget = 2,     // visible ASCII: what a request target may consist of before its form is judged
-  kHostName = 4,   // reg-name without percent-encoding: unreserved and sub-delims
+  kToken = 1,     // tchar
+  kTarget = 2,    // visible ASCII: what a request target may consist of before its form is judged
+  kHostName = 4,  // reg-name without percent-encoding: unreserved and sub-delims
   kDigit = 8,
   kUnreserved = 16,
-  kControl = 32,   // below 0x20 except HTAB, and DEL
+  kControl = 32,  // below 0x20 except HTAB, and DEL
 };
 
 namespace detail {
@@ -69,7 +69,8 @@ constexpr std::string_view without_blanks(std::string_view text) noexcept {
   return text;
 }
 // Calls `each(member)` for every member of a comma-separated list, empty ones included.
-template <class Each> constexpr void for_each_member(std::string_view list, Each each) {
+template <class Each>
+constexpr void for_each_member(std::string_view list, Each each) {
   for (;;) {
     const size_t comma = list.find(',');
     each(without_blanks(list.substr(0, comma)));
@@ -92,26 +93,20 @@ inline uint32_t controls_of_16(const char* text) noexcept {
 #endif
 }
 
-// Calls `each(index)` for every control byte in order until it says false.
-template <class Each> inline void for_each_control(std::string_view text, Each each) {
-  for (size_t at = 0; at < text.size(); at += 16) {
-    char last[16];
-    const char* block = text.data() + at;
-    if (text.size() - at < 16) {                       // never a byte behind the end is read
-      std::memset(last, 'x', sizeof last);
-      std::memcpy(last, block, text.size() - at);
-      block = last;
-    }
-    for (uint32_t mask = controls_of_16(block); mask != 0; mask &= mask - 1)
-      if (!each(at + static_cast<size_t>(std::countr_zero(mask)))) return;
-  }
+// The same for up to 16 bytes at `at` of `size`, without ever looking behind the end: the last ones come from a load that
+// overlaps what was seen already.
+inline uint32_t controls_at(const char* text, size_t at, size_t size) noexcept {
+  if (size - at >= 16) return controls_of_16(text + at);
+  if (size >= 16) return controls_of_16(text + size - 16) >> (16 - (size - at));
+  uint32_t mask = 0;
+  for (size_t i = at; i < size; ++i) mask |= static_cast<uint32_t>(is(text[i], kControl)) << (i - at);
+  return mask;
 }
 
 inline size_t count_controls(std::string_view text) noexcept {
   size_t count = 0;
-  size_t at = 0;
-  for (; at + 16 <= text.size(); at += 16) count += static_cast<size_t>(std::popcount(controls_of_16(text.data() + at)));
-  for (; at < text.size(); ++at) count += is(text[at], kControl);
+  for (size_t at = 0; at < text.size(); at += 16)
+    for (uint32_t mask = controls_at(text.data(), at, text.size()); mask != 0; mask &= mask - 1) ++count;  // two per line: few
   return count;
 }
 

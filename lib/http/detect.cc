@@ -6,7 +6,7 @@
 namespace http {
 namespace {
 
-constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";   // RFC 9113 §3.4
+constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";  // RFC 9113 §3.4
 
 // A line that is longer than any proxy takes is HTTP/1's to refuse.
 constexpr size_t kLongestLine = 64 * 1024;
@@ -35,7 +35,8 @@ Sniffed sniff(net::Slice slice, bool http10) noexcept {
   const std::string_view bytes = net::text_of(slice);
   if (bytes.empty()) return Sniffed::kNeedMore;
   if (bytes.front() == 0x16) return tls_or_not(bytes);
-  if (kPreface.starts_with(bytes.substr(0, kPreface.size()))) return bytes.size() >= kPreface.size() ? Sniffed::kHttp2Preface : Sniffed::kNeedMore;
+  if (kPreface.starts_with(bytes.substr(0, kPreface.size())))
+    return bytes.size() >= kPreface.size() ? Sniffed::kHttp2Preface : Sniffed::kNeedMore;
   size_t method = 0;
   while (method < bytes.size() && is(bytes[method], kToken)) ++method;
   const auto name = bytes.substr(0, method);
@@ -102,10 +103,10 @@ ClientHello client_hello(net::Slice slice) noexcept {
   hello.complete = true;
   Cursor body{message.take(size)};
   body.take(2 + 32);
-  body.take(body.number(1));           // session id
-  body.take(body.number(2));           // cipher suites
-  body.take(body.number(1));           // compression methods
-  if (body.ok && body.rest.empty()) return hello;      // no extensions: TLS 1.2 and older may have none
+  body.take(body.number(1));                       // session id
+  body.take(body.number(2));                       // cipher suites
+  body.take(body.number(1));                       // compression methods
+  if (body.ok && body.rest.empty()) return hello;  // no extensions: TLS 1.2 and older may have none
   Cursor extensions{body.take(body.number(2))};
   bool named = false;
   while (extensions.ok && !extensions.rest.empty()) {

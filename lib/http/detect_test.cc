@@ -15,8 +15,10 @@ Sniffed decided(std::string_view bytes, bool http10 = false) {
   Sniffed answer = Sniffed::kNeedMore;
   for (size_t n = 0; n <= bytes.size(); ++n) {
     const Sniffed now = sniff(net::bytes_of(bytes.substr(0, n)), http10);
-    if (answer == Sniffed::kNeedMore) answer = now;
-    else EXPECT_EQ(now, answer) << bytes << " at " << n;   // a verdict never changes
+    if (answer == Sniffed::kNeedMore)
+      answer = now;
+    else
+      EXPECT_EQ(now, answer) << bytes << " at " << n;  // a verdict never changes
   }
   return answer;
 }
@@ -51,7 +53,8 @@ std::string number(size_t value, size_t width) {
   return out;
 }
 std::string hello_with(const std::string& extensions) {
-  const std::string body = "\x03\x03" + std::string(32, 'r') + number(0, 1) + number(2, 2) + "\x13\x01" + number(1, 1) + number(0, 1) + number(extensions.size(), 2) + extensions;
+  const std::string body = "\x03\x03" + std::string(32, 'r') + number(0, 1) + number(2, 2) + "\x13\x01" + number(1, 1) + number(0, 1) +
+                           number(extensions.size(), 2) + extensions;
   const std::string message = "\x01" + number(body.size(), 3) + body;
   return "\x16\x03\x01" + number(message.size(), 2) + message;
 }

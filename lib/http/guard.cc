@@ -17,18 +17,20 @@ using base::FieldId;
 
 // H9: the methods of RFC 9110, PATCH and WebDAV; those of other protocols that llhttp knows (SOURCE, DESCRIBE …) are refused.
 constexpr std::string_view kMethods[] = {
-    "GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND",
-    "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND", "UNBIND", "ACL", "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH",
-    "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR", "LINK", "UNLINK"};
+    "GET",        "POST",     "PUT",      "HEAD",      "DELETE", "OPTIONS",   "PATCH",       "CONNECT", "TRACE",      "COPY", "LOCK",
+    "MKCOL",      "MOVE",     "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK",    "BIND",        "REBIND",  "UNBIND",     "ACL",  "REPORT",
+    "MKACTIVITY", "CHECKOUT", "MERGE",    "M-SEARCH",  "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE",   "MKCALENDAR", "LINK", "UNLINK"};
 
 // What a Connection field may never take out: what frames or routes the message, or what the next hop believes about us
 // (CVE-2022-31813: nominated X-Forwarded-* vanished before the backend saw them).
 bool never_nominated(std::string_view name) noexcept {
-  constexpr std::string_view kKept[] = {"host", "content-length", "content-type", "authorization", "cookie", "te", "x-request-id", "via",
-                                        "forwarded", "expect", "date", "traceparent", "tracestate", "baggage", "x-real-ip"};
+  constexpr std::string_view kKept[] = {"host", "content-length", "content-type", "authorization", "cookie",
+                                        "te",   "x-request-id",   "via",          "forwarded",     "expect",
+                                        "date", "traceparent",    "tracestate",   "baggage",       "x-real-ip"};
   for (const auto kept : kKept)
     if (name == kept) return true;
-  return name.starts_with("x-forwarded-") || name.starts_with("x-envoy-") || name.starts_with("x-b3-") || name.starts_with("sec-websocket-");
+  return name.starts_with("x-forwarded-") || name.starts_with("x-envoy-") || name.starts_with("x-b3-") ||
+         name.starts_with("sec-websocket-");
 }
 
 // One pass over field lines whose line ends HeadScan has judged.
@@ -55,7 +57,7 @@ struct FieldReader {
 
 Detail FieldReader::next_field(Field& row) {
   char* const name = at;
-  if (*name == ' ' || *name == '\t') return Detail::kHttp1Fold;              // H2: obsolete line folding
+  if (*name == ' ' || *name == '\t') return Detail::kHttp1Fold;  // H2: obsolete line folding
   if (preserve_case) {
     char* p = name;
     bool upper = false;
@@ -68,12 +70,12 @@ Detail FieldReader::next_field(Field& row) {
     *p = c;
     hash = base::name_hash_step(hash, c);
   }
-  if (*p != ':' || p == name) return Detail::kHttp1FieldName;                // H3: empty name; H4: no colon, blank before it, no token
+  if (*p != ':' || p == name) return Detail::kHttp1FieldName;  // H3: empty name; H4: no colon, blank before it, no token
   row.name = {name, static_cast<size_t>(p - name)};
   row.hash = row.name.size() <= base::kHashedBytes ? hash : base::name_hash(row.name);
   row.id = base::field_id(row.name, row.hash);
   const char* begin = p + 1;
-  auto* feed = static_cast<char*>(std::memchr(p, '\n', static_cast<size_t>(end - p)));   // HeadScan saw it
+  auto* feed = static_cast<char*>(std::memchr(p, '\n', static_cast<size_t>(end - p)));  // HeadScan saw it
   const char* last = feed - 1;
   while (begin != last && (*begin == ' ' || *begin == '\t')) ++begin;
   while (last != begin && (last[-1] == ' ' || last[-1] == '\t')) --last;
@@ -88,7 +90,7 @@ void FieldReader::note_length(std::string_view value) {
   uint64_t number = 0;
   if (value.empty()) length_valid = false;
   for (const char c : value) {
-    if (!is(c, kDigit) || number > (UINT64_MAX / 2 - 9) / 10) {              // 63 bits: sums of lengths must not wrap either
+    if (!is(c, kDigit) || number > (UINT64_MAX / 2 - 9) / 10) {  // 63 bits: sums of lengths must not wrap either
       length_valid = false;
       return;
     }
@@ -117,7 +119,9 @@ void FieldReader::note_connection(std::string_view value) {
 
 void FieldReader::note_te(const Field& row) {
   bool trailers = false;
-  for_each_member(row.value, [&](std::string_view member) { trailers |= equal_ignoring_case(without_blanks(member.substr(0, member.find(';'))), "trailers"); });
+  for_each_member(row.value, [&](std::string_view member) {
+    trailers |= equal_ignoring_case(without_blanks(member.substr(0, member.find(';'))), "trailers");
+  });
   if (!trailers || out.find(FieldId::kTe)) return;
   Field kept = row;
   kept.value = "trailers";
@@ -146,19 +150,25 @@ void FieldReader::note(const Field& row) {
         other_coding = true;
       }
       return;
-    case FieldId::kConnection: return note_connection(row.value);
+    case FieldId::kConnection:
+      return note_connection(row.value);
     case FieldId::kKeepAlive:
-    case FieldId::kProxyConnection: return;
-    case FieldId::kTe: return note_te(row);
+    case FieldId::kProxyConnection:
+      return;
+    case FieldId::kTe:
+      return note_te(row);
     case FieldId::kUpgrade:
       upgrade = row.value;
-      for_each_member(row.value, [this](std::string_view member) { if (equal_ignoring_case(member, "websocket")) upgrade = "websocket"; });
+      for_each_member(row.value, [this](std::string_view member) {
+        if (equal_ignoring_case(member, "websocket")) upgrade = "websocket";
+      });
       return;
     case FieldId::kExpect:
       expects_continue |= equal_ignoring_case(row.value, "100-continue");
       out.add(row);
       return;
-    default: out.add(row);
+    default:
+      out.add(row);
   }
 }
 
@@ -211,17 +221,19 @@ Detail read_request_line(char*& at, RequestHead& out) noexcept {
   while (lower_token(*p) != 0) ++p;
   out.method = {at, static_cast<size_t>(p - at)};
   if (out.method.empty() || *p != ' ') return Detail::kHttp1RequestLine;
-  if (!known_method(out.method)) return Detail::kHttp1Method;                // H9
+  if (!known_method(out.method)) return Detail::kHttp1Method;  // H9
   const char* const target = ++p;
   while (is(*p, kTarget)) ++p;
   out.original_path = {target, static_cast<size_t>(p - target)};
   if (out.original_path.empty()) return Detail::kHttp1RequestLine;
-  if (*p != ' ') return static_cast<unsigned char>(*p) >= 0x80 ? Detail::kHttp1Target : Detail::kHttp1RequestLine;   // H11: 8-bit; H10: two parts only
+  if (*p != ' ')
+    return static_cast<unsigned char>(*p) >= 0x80 ? Detail::kHttp1Target : Detail::kHttp1RequestLine;  // H11: 8-bit; H10: two parts only
   const char* const version = ++p;
   while (*p != '\r') ++p;
   const std::string_view text(version, static_cast<size_t>(p - version));
-  if (text != "HTTP/1.1" && text != "HTTP/1.0") return text.starts_with("HTTP/") && text.find(' ') == text.npos ? Detail::kHttp1Version : Detail::kHttp1RequestLine;
-  out.version = text.back() == '1' ? Version::kHttp11 : Version::kHttp10;    // H9
+  if (text != "HTTP/1.1" && text != "HTTP/1.0")
+    return text.starts_with("HTTP/") && text.find(' ') == text.npos ? Detail::kHttp1Version : Detail::kHttp1RequestLine;
+  out.version = text.back() == '1' ? Version::kHttp11 : Version::kHttp10;  // H9
   at = p + 2;
   return Detail::kNone;
 }
@@ -231,12 +243,13 @@ Detail read_framing(const FieldReader& reader, Version version, Hop& hop) noexce
   if (reader.codings > 0) {
     if (reader.lengths > 0) return Detail::kHttp1LengthAndEncoding;
     if (version == Version::kHttp10) return Detail::kHttp1TransferEncoding;  // H7
-    if (reader.other_coding) return reader.chunked || reader.codings > 1 ? Detail::kHttp1TransferEncoding : Detail::kNotImplemented;   // H5, H6
-    if (reader.codings > 1) return Detail::kHttp1TransferEncoding;           // H5: chunked twice
+    if (reader.other_coding)
+      return reader.chunked || reader.codings > 1 ? Detail::kHttp1TransferEncoding : Detail::kNotImplemented;  // H5, H6
+    if (reader.codings > 1) return Detail::kHttp1TransferEncoding;                                             // H5: chunked twice
     hop.framing = Framing::kChunked;
     return Detail::kNone;
   }
-  if (reader.lengths > 1 || !reader.length_valid) return Detail::kHttp1ContentLength;   // H8
+  if (reader.lengths > 1 || !reader.length_valid) return Detail::kHttp1ContentLength;  // H8
   if (reader.lengths == 1) {
     hop.framing = Framing::kLength;
     hop.length = reader.length;
@@ -250,7 +263,7 @@ Detail read_target(const FieldReader& reader, RequestHead& out) {
   if (reader.hosts == 1 && !valid_authority(reader.host)) return Detail::kHttp1Host;
   out.authority = reader.host;
   std::string_view target = out.original_path;
-  target = target.substr(0, target.find('#'));                               // H11
+  target = target.substr(0, target.find('#'));  // H11
   out.path = target;
   if (out.method == "CONNECT") {
     if (valid_authority(target)) out.authority = target;
@@ -259,12 +272,13 @@ Detail read_target(const FieldReader& reader, RequestHead& out) {
   if (target.starts_with('/')) return Detail::kNone;
   if (target == "*") return out.method == "OPTIONS" ? Detail::kNone : Detail::kHttp1Target;
   const size_t scheme = target.find("://");
-  if (scheme == target.npos || !(equal_ignoring_case(target.substr(0, scheme), "http") || equal_ignoring_case(target.substr(0, scheme), "https")))
+  if (scheme == target.npos ||
+      !(equal_ignoring_case(target.substr(0, scheme), "http") || equal_ignoring_case(target.substr(0, scheme), "https")))
     return Detail::kHttp1Target;
   target.remove_prefix(scheme + 3);
   const auto authority = target.substr(0, target.find_first_of("/?"));
   if (!valid_authority(authority)) return Detail::kHttp1Host;
-  out.authority = authority;                                                 // RFC 9112 §3.2.2: it replaces Host
+  out.authority = authority;  // RFC 9112 §3.2.2: it replaces Host
   target.remove_prefix(authority.size());
   if (target.empty()) {
     out.path = out.method == "OPTIONS" ? "*" : "/";
@@ -284,7 +298,8 @@ Detail read_target(const FieldReader& reader, RequestHead& out) {
 Detail read_upgrade(const FieldReader& reader, const Hop& hop, RequestHead& out) {
   if (reader.upgrade.empty()) return Detail::kNone;
   out.fields.remove("http2-settings");
-  if (reader.upgrade != "websocket" || !reader.connection_upgrade || out.version != Version::kHttp11 || out.method != "GET") return Detail::kNone;
+  if (reader.upgrade != "websocket" || !reader.connection_upgrade || out.version != Version::kHttp11 || out.method != "GET")
+    return Detail::kNone;
   if (hop.framing == Framing::kChunked || hop.length > 0) return Detail::kHttp1Syntax;
   out.upgrade = "websocket";
   return Detail::kNone;
@@ -292,7 +307,8 @@ Detail read_upgrade(const FieldReader& reader, const Hop& hop, RequestHead& out)
 
 bool same_fields(const SecondReading& again, const FieldReader& reader, Version version) noexcept {
   return again.complete && again.fields == reader.read && again.major == 1 && again.minor == (version == Version::kHttp11 ? 1 : 0) &&
-         again.chunked == reader.chunked && again.has_length == (reader.lengths > 0) && (reader.lengths == 0 || again.length == reader.length);
+         again.chunked == reader.chunked && again.has_length == (reader.lengths > 0) &&
+         (reader.lengths == 0 || again.length == reader.length);
 }
 
 bool trailer_may_pass(std::string_view name) noexcept {
@@ -327,7 +343,8 @@ Detail judge_request(std::span<char> head, size_t fields, const RequestRules& ru
   if (const Detail fault = reader.read_all(true); fault != Detail::kNone) return fault;
   if (const Detail fault = read_framing(reader, out.version, hop); fault != Detail::kNone) return fault;
   if (const Detail fault = read_target(reader, out); fault != Detail::kNone) return fault;
-  if (again.method != out.method || again.target != out.original_path || !same_fields(again, reader, out.version)) return Detail::kHttp1ParserDisagrees;   // H20
+  if (again.method != out.method || again.target != out.original_path || !same_fields(again, reader, out.version))
+    return Detail::kHttp1ParserDisagrees;  // H20
   hop.keep_alive = !reader.close && (out.version == Version::kHttp11 || reader.keep_alive);
   hop.expects_continue = reader.expects_continue && out.version == Version::kHttp11;
   reader.drop_nominated();
@@ -345,7 +362,7 @@ namespace {
 
 Detail read_status_line(std::string_view head, char*& at, ResponseHead& out) noexcept {
   const std::string_view line = head.substr(0, head.find('\r'));
-  if (line.size() < 12 || (!line.starts_with("HTTP/1.1 ") && !line.starts_with("HTTP/1.0 "))) return Detail::kHttp1Version;   // H9
+  if (line.size() < 12 || (!line.starts_with("HTTP/1.1 ") && !line.starts_with("HTTP/1.0 "))) return Detail::kHttp1Version;  // H9
   out.version = line[7] == '1' ? Version::kHttp11 : Version::kHttp10;
   for (const char c : line.substr(9, 3))
     if (!is(c, kDigit)) return Detail::kHttp1Syntax;
@@ -357,18 +374,18 @@ Detail read_status_line(std::string_view head, char*& at, ResponseHead& out) noe
 
 // RFC 9112 §6.3 for answers.
 Detail read_response_framing(const FieldReader& reader, const ResponseRules& rules, ResponseHead& out, Hop& hop) {
-  if (out.status == 101) {                                                   // H17: only if asked for, and into the same protocol
+  if (out.status == 101) {  // H17: only if asked for, and into the same protocol
     if (!rules.upgrade_asked || reader.upgrade != "websocket" || !reader.connection_upgrade) return Detail::kUpgradeRefused;
     out.upgrade = "websocket";
-    out.fields.remove(FieldId::kContentLength);                              // RFC 9110 §15.2.2: what follows is the tunnel
+    out.fields.remove(FieldId::kContentLength);  // RFC 9110 §15.2.2: what follows is the tunnel
     return Detail::kNone;
   }
   const bool bodyless = rules.to_head || out.status == 204 || out.status == 304 || out.status < 200;
   if (const Detail fault = read_framing(reader, out.version, hop); fault != Detail::kNone) return fault;
-  if (out.status < 200 && hop.framing != Framing::kNone) return Detail::kHttp1Syntax;   // H17: a length of a 1xx must not swallow the answer
+  if (out.status < 200 && hop.framing != Framing::kNone) return Detail::kHttp1Syntax;  // H17: a length of a 1xx must not swallow the answer
   hop.keep_alive = !reader.close && (out.version == Version::kHttp11 || reader.keep_alive);
   if (out.status == 204) {
-    if (hop.framing == Framing::kChunked || hop.length > 0) hop.keep_alive = false;     // H17: bytes that must not be there may follow
+    if (hop.framing == Framing::kChunked || hop.length > 0) hop.keep_alive = false;  // H17: bytes that must not be there may follow
     out.fields.remove(FieldId::kContentLength);
   }
   if (bodyless) {
@@ -390,7 +407,8 @@ Detail judge_response(std::span<char> head, size_t fields, const ResponseRules& 
   out.fields.reserve(fields);
   if (const Detail fault = reader.read_all(true); fault != Detail::kNone) return fault;
   if (const Detail fault = read_response_framing(reader, rules, out, hop); fault != Detail::kNone) return fault;
-  if (again.status != out.status || (out.status != 101 && !same_fields(again, reader, out.version))) return Detail::kHttp1ParserDisagrees;   // H17, H20
+  if (again.status != out.status || (out.status != 101 && !same_fields(again, reader, out.version)))
+    return Detail::kHttp1ParserDisagrees;  // H17, H20
   reader.drop_nominated();
   return Detail::kNone;
 }
@@ -399,12 +417,12 @@ Detail judge_trailers(std::span<char> section, size_t fields, base::Fields& out)
   FieldReader reader{.at = section.data(), .end = section.data() + section.size(), .out = out, .preserve_case = false};
   out.reserve(fields);
   if (reader.read_all(false) != Detail::kNone) return Detail::kHttp1Trailer;
-  out.remove_if([](const Field& row) { return !trailer_may_pass(row.name); });   // H13
+  out.remove_if([](const Field& row) { return !trailer_may_pass(row.name); });  // H13
   return Detail::kNone;
 }
 
 void salvage_request_line(std::string_view bytes, RequestHead& out) {
-  constexpr size_t kShown = 1024;                      // a log line needs no more
+  constexpr size_t kShown = 1024;  // a log line needs no more
   bytes = bytes.substr(0, std::min(bytes.find_first_of("\r\n"), kShown));
   size_t i = 0;
   while (i < bytes.size() && is(bytes[i], kToken)) ++i;

@@ -18,9 +18,9 @@ bool begins_method(std::string_view bytes) noexcept;
 // What a head says about its hop: it is not among the fields any more.
 struct Hop {
   Framing framing = Framing::kNone;
-  uint64_t length = 0;                 // kLength
+  uint64_t length = 0;  // kLength
   bool keep_alive = true;
-  bool expects_continue = false;       // Expect: 100-continue
+  bool expects_continue = false;  // Expect: 100-continue
 };
 
 struct RequestRules {
@@ -29,8 +29,8 @@ struct RequestRules {
 };
 struct ResponseRules {
   bool preserve_case = false;
-  bool to_head = false;                // the request was HEAD: no body whatever the fields say
-  bool upgrade_asked = false;          // 101 is an answer only then
+  bool to_head = false;        // the request was HEAD: no body whatever the fields say
+  bool upgrade_asked = false;  // 101 is an answer only then
 };
 
 // The guard in front of the parser (H1–H20, DESIGN §9). `head` is a complete head as HeadScan delimits it, its empty line

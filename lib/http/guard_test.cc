@@ -99,7 +99,10 @@ const Refusal kRefusals[] = {
     {"H5", with("Transfer-Encoding: ,chunked\r\n"), Detail::kNotImplemented},
     {"H5", with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), Detail::kHttp1TransferEncoding},
     {"H5", with("Transfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n"), Detail::kHttp1TransferEncoding},
-    {"H5", with("Transfer-Encoding: \xa0""chunked\r\n"), Detail::kNotImplemented},
+    {"H5",
+     with("Transfer-Encoding: \xa0"
+          "chunked\r\n"),
+     Detail::kNotImplemented},
     {"H5", with("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"), Detail::kHttp1LengthAndEncoding},
     {"H5", with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), Detail::kHttp1LengthAndEncoding},
     {"H6", with("Transfer-Encoding:\r\n"), Detail::kNotImplemented},
@@ -125,7 +128,10 @@ const Refusal kRefusals[] = {
     {"H9", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", Detail::kHttp1Host},
     {"H9", "GET / HTTP/1.1\r\nHost: [1.2.3.4]\r\n\r\n", Detail::kHttp1Host},
     {"H9", "GET / HTTP/1.1\r\nHost: [fe80::1%25eth0]\r\n\r\n", Detail::kHttp1Host},
-    {"H9", "GET / HTTP/1.1\r\nHost: \xff" "a\r\n\r\n", Detail::kHttp1Host},
+    {"H9",
+     "GET / HTTP/1.1\r\nHost: \xff"
+     "a\r\n\r\n",
+     Detail::kHttp1Host},
     {"H9", "GET / HTTP/1.1\r\nHost: " + std::string(256, 'a') + "\r\n\r\n", Detail::kHttp1Host},
     {"H9", with("", "GET / HTTP/1.2"), Detail::kHttp1Version},
     {"H9", with("", "GET / HTTP/2.0"), Detail::kHttp1Version},
@@ -170,7 +176,8 @@ TEST(Guard, MustRefuse_Table) {
 
 TEST(Guard, PlainRequest_FieldsAndFraming) {
   const Judged judged = judge(
-      "POST /a?b HTTP/1.1\r\nHost: A.test:80\r\nX-Some:  v a\t \r\nContent-Length: 0005\r\nCookie: a=1\r\nCookie: b=2\r\nx_y: \xc3\xa9\r\nX-Empty:\r\n\r\n");
+      "POST /a?b HTTP/1.1\r\nHost: A.test:80\r\nX-Some:  v a\t \r\nContent-Length: 0005\r\nCookie: a=1\r\nCookie: b=2\r\nx_y: "
+      "\xc3\xa9\r\nX-Empty:\r\n\r\n");
   EXPECT_EQ(judged.detail, Detail::kNone);
   EXPECT_EQ(judged.method, "POST");
   EXPECT_EQ(judged.authority, "A.test:80");
@@ -208,9 +215,9 @@ TEST(Guard, Targets_FourForms) {
 }
 
 TEST(Guard, Connection_NominatedFieldsGoButNotTheTrusted) {
-  const Judged judged = judge(with(
-      "X-Secret: 1\r\nConnection: close, X-Secret, Host, X-Forwarded-For, Content-Length, Authorization, X-Envoy-Internal\r\n"
-      "X-Forwarded-For: 1.2.3.4\r\nContent-Length: 3\r\nAuthorization: t\r\nX-Envoy-Internal: true\r\nx-secret: 2\r\n"));
+  const Judged judged =
+      judge(with("X-Secret: 1\r\nConnection: close, X-Secret, Host, X-Forwarded-For, Content-Length, Authorization, X-Envoy-Internal\r\n"
+                 "X-Forwarded-For: 1.2.3.4\r\nContent-Length: 3\r\nAuthorization: t\r\nX-Envoy-Internal: true\r\nx-secret: 2\r\n"));
   EXPECT_EQ(judged.detail, Detail::kNone);
   EXPECT_EQ(judged.fields, "x-forwarded-for: 1.2.3.4\ncontent-length: 3\nauthorization: t\nx-envoy-internal: true\n");
   EXPECT_FALSE(judged.hop.keep_alive);
@@ -227,7 +234,10 @@ TEST(Guard, Connection_KeepAliveByVersion) {
 }
 
 TEST(Guard, HopByHop_NeverAmongTheFields) {
-  EXPECT_EQ(judge(with("Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: gzip, trailers;q=1\r\nTE: trailers\r\nUpgrade: foo\r\n")).fields, "te: trailers\n");
+  EXPECT_EQ(
+      judge(with("Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: gzip, trailers;q=1\r\nTE: trailers\r\nUpgrade: foo\r\n"))
+          .fields,
+      "te: trailers\n");
   EXPECT_EQ(judge(with("TE: gzip\r\n")).fields, "");
 }
 
@@ -238,12 +248,13 @@ TEST(Guard, Upgrade_OnlyWebSocketSurvives) {
   EXPECT_EQ(get("Upgrade: websocket\r\n").upgrade, "");
   EXPECT_EQ(get("Connection: Upgrade\r\n").detail, Detail::kNone);
   EXPECT_EQ(get("Upgrade: TLS/1.0\r\nConnection: Upgrade\r\n").upgrade, "");
-  const Judged h2c = judge(with("Upgrade: h2c\r\nHTTP2-Settings: AAA\r\nConnection: Upgrade, HTTP2-Settings\r\nTransfer-Encoding: chunked\r\n"));
-  EXPECT_EQ(h2c.detail, Detail::kNone);   // a POST of curl or Java that offers h2c is served as HTTP/1.1
+  const Judged h2c =
+      judge(with("Upgrade: h2c\r\nHTTP2-Settings: AAA\r\nConnection: Upgrade, HTTP2-Settings\r\nTransfer-Encoding: chunked\r\n"));
+  EXPECT_EQ(h2c.detail, Detail::kNone);  // a POST of curl or Java that offers h2c is served as HTTP/1.1
   EXPECT_EQ(h2c.upgrade, "");
   EXPECT_EQ(h2c.fields, "");
   EXPECT_EQ(h2c.hop.framing, Framing::kChunked);
-  EXPECT_EQ(judge(with("Upgrade: websocket\r\nConnection: upgrade\r\n")).upgrade, "");   // POST
+  EXPECT_EQ(judge(with("Upgrade: websocket\r\nConnection: upgrade\r\n")).upgrade, "");  // POST
 }
 
 TEST(Guard, Expect_PassesAndIsKnown) {
@@ -300,16 +311,28 @@ TEST(Guard, Answers_Table) {
       {ok + "Transfer-Encoding: chunked\r\n\r\n", Detail::kNone, Framing::kNone, true, {.to_head = true}},
       {"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", Detail::kNone, Framing::kNone, true},
       {"HTTP/1.1 204 No Content\r\n\r\n", Detail::kNone, Framing::kNone, true},
-      {"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", Detail::kNone, Framing::kNone, false},   // H17
+      {"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", Detail::kNone, Framing::kNone, false},  // H17
       {"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", Detail::kNone, Framing::kNone, true},
       {"HTTP/1.1 102 P\r\nContent-Length: 5\r\n\r\n", Detail::kHttp1Syntax},
       {"HTTP/1.1 100 C\r\nTransfer-Encoding: chunked\r\n\r\n", Detail::kHttp1Syntax},
       {"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", Detail::kUpgradeRefused},
-      {"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", Detail::kUpgradeRefused, Framing::kNone, false, {.upgrade_asked = true}},
-      {"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", Detail::kNone, Framing::kNone, true, {.upgrade_asked = true}},
+      {"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+       Detail::kUpgradeRefused,
+       Framing::kNone,
+       false,
+       {.upgrade_asked = true}},
+      {"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+       Detail::kNone,
+       Framing::kNone,
+       true,
+       {.upgrade_asked = true}},
       {ok + "Content-Length: 5\r\nContent-Length: 5\r\n\r\n", Detail::kHttp1ContentLength},
       {ok + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", Detail::kHttp1LengthAndEncoding},
-      {ok + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", Detail::kHttp1LengthAndEncoding, Framing::kNone, false, {.to_head = true}},
+      {ok + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+       Detail::kHttp1LengthAndEncoding,
+       Framing::kNone,
+       false,
+       {.to_head = true}},
       {ok + "Transfer-Encoding: gzip\r\n\r\n", Detail::kNotImplemented},
       {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Detail::kHttp1TransferEncoding},
       {"HTTP/1.1 20 OK\r\n\r\n", Detail::kHttp1Syntax},
@@ -333,14 +356,16 @@ TEST(Guard, Answers_Table) {
 }
 
 TEST(Guard, AnswerWithTunnel_LosesItsFraming) {
-  const Judged judged = judge_answer("HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 5\r\nX: y\r\n\r\n", {.upgrade_asked = true});
+  const Judged judged = judge_answer("HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 5\r\nX: y\r\n\r\n",
+                                     {.upgrade_asked = true});
   EXPECT_EQ(judged.upgrade, "websocket");
   EXPECT_EQ(judged.fields, "x: y\n");
 }
 
 // H13
 TEST(Guard, Trailers_AllowListOnly) {
-  std::string section = "Grpc-Status: 0\r\nContent-Length: 9\r\nHost: b\r\nX-Forwarded-Client-Cert: By=x\r\nSet-Cookie: a\r\nServer-Timing: t\r\n\r\n";
+  std::string section =
+      "Grpc-Status: 0\r\nContent-Length: 9\r\nHost: b\r\nX-Forwarded-Client-Cert: By=x\r\nSet-Cookie: a\r\nServer-Timing: t\r\n\r\n";
   std::pmr::monotonic_buffer_resource arena;
   base::Fields out(&arena);
   EXPECT_EQ(judge_trailers(section, 6, out), Detail::kNone);
@@ -351,7 +376,7 @@ TEST(Guard, Trailers_AllowListOnly) {
   }
 }
 
-TEST(HeadScan, Limits_HoldWhileBytesArrive) {   // H14
+TEST(HeadScan, Limits_HoldWhileBytesArrive) {  // H14
   const auto feed = [](const std::string& text) {
     HeadScan whole, bytewise;
     const auto all = whole.scan(text, Limits{});

@@ -1,12 +1,12 @@
 // Our chunk decoder against llhttp's, and against itself in pieces. Ours may refuse more; what it accepts llhttp must read the
 // same way: same payload, same end.
 
+#include <llhttp.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
-
-#include <llhttp.h>
 
 #include "http/body.h"
 

@@ -46,9 +46,11 @@ Result<> RequestWriter::encode_head(const Send& send, OutBuffer& out, size_t ext
   if (!send.request || head_written()) return std::unexpected(broken);
   const RequestHead& head = *send.request;
   Hopwise hop{.preserve_case = options_.preserve_case};
-  asked_ = {.head = head.method == "HEAD", .upgrade = !head.upgrade.empty(), .expects_continue = head.fields.find(base::FieldId::kExpect) != nullptr};
+  asked_ = {.head = head.method == "HEAD",
+            .upgrade = !head.upgrade.empty(),
+            .expects_continue = head.fields.find(base::FieldId::kExpect) != nullptr};
   if (asked_.upgrade) {
-    framing(Mode::kNone);              // H15: bytes for the tunnel go out after a 101 and not before
+    framing(Mode::kNone);  // H15: bytes for the tunnel go out after a 101 and not before
   } else if (const auto declared = declared_length(head.fields)) {
     framing(Mode::kLength, *declared);
   } else if (head.fields.find(base::FieldId::kContentLength)) {
@@ -69,7 +71,12 @@ Result<> RequestWriter::encode_head(const Send& send, OutBuffer& out, size_t ext
 class ClientExchange final : public UpstreamExchange {
  public:
   ClientExchange(net::Stream& stream, net::Slab& surplus, const H1ClientOptions& options, std::pmr::memory_resource* arena) noexcept
-      : stream_(stream), surplus_(surplus), options_(options), arena_(arena), request_(stream, options), body_(Side::kUpstream, stream, surplus) {}
+      : stream_(stream),
+        surplus_(surplus),
+        options_(options),
+        arena_(arena),
+        request_(stream, options),
+        body_(Side::kUpstream, stream, surplus) {}
 
   Sender& request() noexcept override { return request_; }
   BodySource& response_body() noexcept override { return body_; }
@@ -78,7 +85,7 @@ class ClientExchange final : public UpstreamExchange {
   bool whole() const noexcept { return !cancelled() && final_ && request_.whole() && body_.ended() && !request_.failed(); }
   bool reusable() noexcept {
     body_.settle();
-    return whole() && hop_.keep_alive && !request_.tunnel() && surplus_.empty();   // H18: surplus bytes are nobody's answer
+    return whole() && hop_.keep_alive && !request_.tunnel() && surplus_.empty();  // H18: surplus bytes are nobody's answer
   }
 
  private:
@@ -117,7 +124,7 @@ bool ClientExchange::fail(Head& head, Error why) {
 
 bool ClientExchange::start_head(Head& head) {
   if (error_) return fail(head, *error_);
-  if (final_) return protocol_error(head);             // there is one final answer
+  if (final_) return protocol_error(head);  // there is one final answer
   if (!surplus_.empty() && judge(head, net::text_of(surplus_.front()), true)) return true;
   for (;;) {
     read_.emplace(&stream_);
@@ -204,7 +211,7 @@ bool ClientExchange::accept(Head& head) {
     body_.open_tunnel();
   } else if (head_->status < 200) {
     if (++interims_ > kInterimAnswers) return protocol_error(head);
-    if (head_->status == 100 && !request_.asked().expects_continue) return false;   // nobody asked: RFC 9110 §15.2.1 allows to drop it
+    if (head_->status == 100 && !request_.asked().expects_continue) return false;  // nobody asked: RFC 9110 §15.2.1 allows to drop it
   } else {
     final_ = true;
     body_.start(hop_.framing, hop_.length, options_.limits, arena_);

@@ -27,7 +27,6 @@ TEST(H1Client, PlainGet_ConnectionServesAgain) {
   EXPECT_EQ(two.body, "abcde");
 }
 
-
 TEST(H1Client, Requests_AreFramedByWhatIsKnown) {
   const auto sent = [](Ask ask) {
     ClientPipe pipe;
@@ -36,21 +35,34 @@ TEST(H1Client, Requests_AreFramedByWhatIsKnown) {
   };
   EXPECT_EQ(sent({.method = "POST"}), "POST / HTTP/1.1\r\nhost: a.test\r\ncontent-length: 0\r\n\r\n");
   EXPECT_EQ(sent({.method = "DELETE"}), "DELETE / HTTP/1.1\r\nhost: a.test\r\n\r\n");
-  EXPECT_EQ(sent({.method = "PUT", .body = "ab", .whole = false}), "PUT / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n");
-  EXPECT_EQ(sent({.method = "PUT", .body = "ab", .fields = {{"content-length", "2"}}}), "PUT / HTTP/1.1\r\nhost: a.test\r\ncontent-length: 2\r\n\r\nab");
-  EXPECT_EQ(sent({.upgrade = "websocket", .whole = false}), "GET / HTTP/1.1\r\nhost: a.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
-  EXPECT_EQ(sent({.fields = {{"connection", "x"}, {"host", "b"}, {"transfer-encoding", "chunked"}}}), "GET / HTTP/1.1\r\nhost: a.test\r\n\r\n");
-  EXPECT_EQ(sent({.path = "/a b"}), "");               // H16
+  EXPECT_EQ(sent({.method = "PUT", .body = "ab", .whole = false}),
+            "PUT / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n");
+  EXPECT_EQ(sent({.method = "PUT", .body = "ab", .fields = {{"content-length", "2"}}}),
+            "PUT / HTTP/1.1\r\nhost: a.test\r\ncontent-length: 2\r\n\r\nab");
+  EXPECT_EQ(sent({.upgrade = "websocket", .whole = false}),
+            "GET / HTTP/1.1\r\nhost: a.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+  EXPECT_EQ(sent({.fields = {{"connection", "x"}, {"host", "b"}, {"transfer-encoding", "chunked"}}}),
+            "GET / HTTP/1.1\r\nhost: a.test\r\n\r\n");
+  EXPECT_EQ(sent({.path = "/a b"}), "");  // H16
   EXPECT_EQ(sent({.fields = {{"x", "a\r\nb: c"}}}), "");
 }
 
 // What a bad answer comes to: refused as the protocol's fault, the connection not used again.
 TEST(H1Client, BadHeads_AreProtocolErrors) {
   const std::string ok = "HTTP/1.1 200 OK\r\n";
-  const std::string bad[] = {
-      ok + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", ok + "Transfer-Encoding: gzip\r\n\r\nhello", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-      "HTTP/1.1 20 OK\r\n\r\n", "ICY 200 OK\r\n\r\n", "hello world\r\n", ok + "X: a\rSet-Cookie: s=1\r\n\r\n", ok + ": x\r\n\r\n", ok + "X: a\r\n b\r\n\r\n", "\r\n" + ok + "\r\n",
-      "HTTP/1.1 102 P\r\nContent-Length: 5\r\n\r\n" + ok + "\r\n", "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nBYTES", ok + "X: " + std::string(204'800, 'a') + "\r\n\r\n"};
+  const std::string bad[] = {ok + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+                             ok + "Transfer-Encoding: gzip\r\n\r\nhello",
+                             "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                             "HTTP/1.1 20 OK\r\n\r\n",
+                             "ICY 200 OK\r\n\r\n",
+                             "hello world\r\n",
+                             ok + "X: a\rSet-Cookie: s=1\r\n\r\n",
+                             ok + ": x\r\n\r\n",
+                             ok + "X: a\r\n b\r\n\r\n",
+                             "\r\n" + ok + "\r\n",
+                             "HTTP/1.1 102 P\r\nContent-Length: 5\r\n\r\n" + ok + "\r\n",
+                             "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nBYTES",
+                             ok + "X: " + std::string(204'800, 'a') + "\r\n\r\n"};
   for (const auto& text : bad) {
     for (const size_t max_read : {size_t{1 << 20}, size_t{1}}) {
       ClientPipe pipe({.capacity = 1 << 20, .max_read = max_read});
@@ -117,12 +129,12 @@ TEST(H1Client, Reuse_OnlyWhenNothingIsLeftOver) {
   const std::string ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n";
   EXPECT_TRUE(again({}, ok + "\r\n"));
   EXPECT_FALSE(again({}, ok + "Connection: close\r\n\r\n"));
-  EXPECT_FALSE(again({}, ok + "\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"));      // H18
-  EXPECT_FALSE(again({}, "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello"));      // H17
+  EXPECT_FALSE(again({}, ok + "\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"));  // H18
+  EXPECT_FALSE(again({}, "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello"));  // H17
   EXPECT_FALSE(again({}, "HTTP/1.1 304 Not Modified\r\n\r\nhello"));
   EXPECT_TRUE(again({.method = "HEAD"}, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"));
   EXPECT_FALSE(again({.method = "HEAD"}, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"));
-  EXPECT_FALSE(again({.method = "POST", .body = "a", .whole = false}, ok + "\r\n"));         // an early answer
+  EXPECT_FALSE(again({.method = "POST", .body = "a", .whole = false}, ok + "\r\n"));  // an early answer
   EXPECT_FALSE(again({.upgrade = "websocket", .whole = false}, ok + "Connection: close\r\n\r\n"));
   EXPECT_TRUE(again({.upgrade = "websocket", .whole = false}, ok + "\r\n"));
 }
@@ -167,7 +179,8 @@ TEST(H1Client, Trailers_OfTheAllowListArrive) {
 TEST(H1Client, Answers_EverySplitPoint) {
   const std::string answers[] = {
       "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n\r\nhello",
-      "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 103 E\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;a=b\r\nllo\r\n0\r\nGrpc-Status: 1\r\n\r\n",
+      "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 103 E\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n2\r\nhe\r\n3;a=b\r\nllo\r\n0\r\nGrpc-Status: 1\r\n\r\n",
       "HTTP/1.1 204 No Content\r\nX: y\r\n\r\n",
   };
   for (const auto& text : answers) {
@@ -268,10 +281,15 @@ TEST(H1Client, FailAtEveryOperation_EndsCleanly) {
     ClientPipe pipe({.max_read = 3});
     pipe.near->fail_at(n, {.code = base::Code::kReset});
     auto& one = pipe.ask({.method = "POST", .body = "hello"});
-    if (pipe.client) pipe.answer("HTTP/1.1 103 E\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nhello\r\n0\r\nGrpc-Status: 0\r\n\r\n");
+    if (pipe.client)
+      pipe.answer(
+          "HTTP/1.1 103 E\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nhello\r\n0\r\nGrpc-Status: "
+          "0\r\n\r\n");
     ASSERT_TRUE(one.done) << n;
-    if (one.again) EXPECT_EQ(one.body, "hellohello");
-    else EXPECT_TRUE(one.error != Error{} || one.body_error != Error{} || one.send_error != Error{}) << n;
+    if (one.again)
+      EXPECT_EQ(one.body, "hellohello");
+    else
+      EXPECT_TRUE(one.error != Error{} || one.body_error != Error{} || one.send_error != Error{}) << n;
     if (one.error.retry == Retry::kIfReused) EXPECT_EQ(one.status, 0);
   }
 }

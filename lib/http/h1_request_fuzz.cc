@@ -41,8 +41,10 @@ void guard(std::string_view input, net::Worker& worker) {
   RequestHead second(&arena);
   Hop second_hop;
   if (!head.authority.empty()) {
-    must(judge_request(written, again.fields(), {.path = PathMode::kNone}, second, second_hop) == base::Detail::kNone, "what we write is refused");
-    must(second.method == head.method && second.path == head.path && second.authority == head.authority && second.upgrade == head.upgrade, "request changed");
+    must(judge_request(written, again.fields(), {.path = PathMode::kNone}, second, second_hop) == base::Detail::kNone,
+         "what we write is refused");
+    must(second.method == head.method && second.path == head.path && second.authority == head.authority && second.upgrade == head.upgrade,
+         "request changed");
     must(second_hop.framing == hop.framing && second_hop.length == hop.length, "framing changed");
     must(testing::text_of(second.fields) == testing::text_of(head.fields), "fields changed");
   }

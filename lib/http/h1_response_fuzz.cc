@@ -31,12 +31,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0 || size > 8192) return 0;
   const std::string_view input(reinterpret_cast<const char*>(data) + 1, size - 1);
   testing::Ask ask;
-  if (data[0] & 1) ask.method = "HEAD";
-  else if (data[0] & 2) ask.upgrade = "websocket";
+  if (data[0] & 1)
+    ask.method = "HEAD";
+  else if (data[0] & 2)
+    ask.upgrade = "websocket";
   if (data[0] & 4) ask.fields = {{"expect", "100-continue"}};
   const auto whole = answer(input, ask, 1 << 20), bytewise = answer(input, ask, 1);
   must(whole.status == bytewise.status && whole.fields == bytewise.fields && whole.upgrade == bytewise.upgrade, "head depends on cutting");
-  must(whole.interims == bytewise.interims && whole.error == bytewise.error && whole.body_error == bytewise.body_error, "outcome depends on cutting");
+  must(whole.interims == bytewise.interims && whole.error == bytewise.error && whole.body_error == bytewise.body_error,
+       "outcome depends on cutting");
   must(whole.trailers == bytewise.trailers, "trailers depend on cutting");
   if (whole.body_error == Error{}) must(whole.body == bytewise.body, "body depends on cutting");
   must(!whole.again || (whole.error == Error{} && whole.body_error == Error{}), "a broken exchange keeps its connection");

@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kLingerBytes = 64 * 1024;
 constexpr auto kLingerTime = 5s;
 
-struct Connection {                    // what exchange and connection tell each other
+struct Connection {  // what exchange and connection tell each other
   net::Stream& stream;
   const H1Options& options;
   bool draining = false;
@@ -86,11 +86,12 @@ Result<> ResponseWriter::encode_head(const Send& send, OutBuffer& out, size_t ex
   } else if (head.status < 200) {
     interim = hop.no_length = true;
     continued_ |= head.status == 100;
-    if (request_.version == Version::kHttp10) return {};   // RFC 9110 §15.2: an HTTP/1.0 client knows no interim answers
+    if (request_.version == Version::kHttp10) return {};  // RFC 9110 §15.2: an HTTP/1.0 client knows no interim answers
   } else {
     if (!choose_framing(send, hop)) return std::unexpected(broken);
     // A client that still waits for 100 may or may not send its body now: nobody can tell, so the connection cannot go on.
-    closes_ |= !hop_.keep_alive || connection_.draining || (hop_.expects_continue && !continued_ && !body_.ended() && body_.received() == 0);
+    closes_ |=
+        !hop_.keep_alive || connection_.draining || (hop_.expects_continue && !continued_ && !body_.ended() && body_.received() == 0);
     hop.close = closes_;
     hop.keep_alive = !closes_ && request_.version == Version::kHttp10;
   }
@@ -101,7 +102,11 @@ Result<> ResponseWriter::encode_head(const Send& send, OutBuffer& out, size_t ex
 class ServerExchange final : public DownstreamExchange {
  public:
   ServerExchange(Connection& connection, net::Slab& surplus, Arena& arena) noexcept
-      : connection_(connection), arena_(arena), head_(&arena), body_(Side::kDownstream, connection.stream, surplus), response_(connection, head_, hop_, body_) {}
+      : connection_(connection),
+        arena_(arena),
+        head_(&arena),
+        body_(Side::kDownstream, connection.stream, surplus),
+        response_(connection, head_, hop_, body_) {}
 
   RequestHead& request() noexcept override { return head_; }
   BodySource& request_body() noexcept override { return body_; }
@@ -134,15 +139,17 @@ class ServerExchange final : public DownstreamExchange {
 
 void ServerExchange::judge(std::span<char> head, size_t fields) {
   const H1Options& options = connection_.options;
-  const RequestRules rules{.path = options.path, .http10 = options.http10, .preserve_case = options.preserve_case, .secure = options.secure};
+  const RequestRules rules{
+      .path = options.path, .http10 = options.http10, .preserve_case = options.preserve_case, .secure = options.secure};
   const Detail fault = judge_request(head, fields, rules, head_, hop_);
   if (fault != Detail::kNone) return refuse(fault);
   body_.start(hop_.framing, hop_.length, options.limits, &arena_);
 }
 
 void ServerExchange::refuse(Detail detail) noexcept {
-  error_ = {.code = detail == Detail::kRequestHeadTimeout ? Code::kTimeout : Code::kProtocol, .origin = Origin::kDownstream, .detail = detail};
-  hop_.keep_alive = false;             // H19: one answer, nothing else is parsed
+  error_ = {
+      .code = detail == Detail::kRequestHeadTimeout ? Code::kTimeout : Code::kProtocol, .origin = Origin::kDownstream, .detail = detail};
+  hop_.keep_alive = false;  // H19: one answer, nothing else is parsed
 }
 
 void ServerExchange::on_cancel() noexcept {
@@ -171,7 +178,11 @@ ServerExchange::After ServerExchange::finish() {
 class H1Server::Impl final : private net::Timer, private net::Op {
  public:
   Impl(net::Worker& worker, net::Stream& stream, const H1Options& options) noexcept
-      : Timer(worker), Op([](Op& op) noexcept { static_cast<Impl&>(op).wake(); }), connection_{stream, options}, surplus_(worker), arena_(worker) {}
+      : Timer(worker),
+        Op([](Op& op) noexcept { static_cast<Impl&>(op).wake(); }),
+        connection_{stream, options},
+        surplus_(worker),
+        arena_(worker) {}
   ~Impl() { assert(!waiting_); }
 
   net::Task<> serve(Handle handle, void* context);
@@ -180,14 +191,14 @@ class H1Server::Impl final : private net::Timer, private net::Op {
   uint64_t requests() const noexcept { return requests_; }
 
  private:
-  struct NextRequest {                 // ends with exchange_ set, or null: the connection is over
+  struct NextRequest {  // ends with exchange_ set, or null: the connection is over
     Impl& server;
     bool await_ready() { return server.find_request(); }
     void await_suspend(std::coroutine_handle<> h) const noexcept { server.waiting_ = h; }
     void await_resume() const noexcept {}
   };
   bool find_request();
-  bool read_more();                    // true: decided
+  bool read_more();  // true: decided
   bool take(Result<net::Borrowed> read);
   bool look(std::string_view bytes, bool in_surplus);
   ServerExchange& begin();
@@ -197,7 +208,7 @@ class H1Server::Impl final : private net::Timer, private net::Op {
   void end_exchange() noexcept;
 
   Connection connection_;
-  net::Slab surplus_;                  // read, but not of the request in hand; a head that is still arriving
+  net::Slab surplus_;  // read, but not of the request in hand; a head that is still arriving
   Arena arena_;
   HeadScan scan_;
   ServerExchange* exchange_ = nullptr;
@@ -247,7 +258,7 @@ bool H1Server::Impl::look(std::string_view bytes, bool in_surplus) {
 }
 
 bool H1Server::Impl::take(Result<net::Borrowed> read) {
-  if (!read || read->empty()) return true;             // the peer left; half a head deserves no answer
+  if (!read || read->empty()) return true;  // the peer left; half a head deserves no answer
   if (surplus_.empty()) return look(net::text_of(read->bytes()), false);
   surplus_.append(read->bytes());
   return look(net::text_of(surplus_.front()), true);
@@ -295,7 +306,7 @@ void H1Server::Impl::fire() noexcept {
     exchange.salvage(net::text_of(surplus_.front()));
     exchange.refuse(Detail::kRequestHeadTimeout);
   }
-  wake();                              // an idle connection ends in silence
+  wake();  // an idle connection ends in silence
 }
 
 void H1Server::Impl::drain() noexcept {
@@ -321,7 +332,8 @@ net::Task<> H1Server::Impl::serve(Handle handle, void* context) {
   co_await net::lingering_close(connection_.stream, kLingerBytes, kLingerTime);
 }
 
-H1Server::H1Server(net::Worker& worker, net::Stream& stream, const H1Options& options) : impl_(std::make_unique<Impl>(worker, stream, options)) {}
+H1Server::H1Server(net::Worker& worker, net::Stream& stream, const H1Options& options)
+    : impl_(std::make_unique<Impl>(worker, stream, options)) {}
 H1Server::~H1Server() = default;
 net::Task<> H1Server::serve(Handle handle, void* context) { return impl_->serve(handle, context); }
 void H1Server::drain() noexcept { impl_->drain(); }

@@ -54,12 +54,12 @@ TEST(H1Server, Pipelined_AreAnsweredInOrder) {
   EXPECT_EQ(pipe.echo.seen[2].path, "/3");
 }
 
-
 // Every message through the codec at every split point: the peer shows one byte at a time, or the sender cuts at n.
 const std::string kConversation[] = {
     "GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n",
     "\r\nPOST /b HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nX: y\r\n\r\nhelloGET /c HTTP/1.1\r\nHost: a.test\r\n\r\n",
-    "POST /d HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n10;x=y\r\n0123456789abcdef\r\n0\r\nGrpc-Status: 7\r\n\r\nGET /e HTTP/1.1\r\nHost: a.test\r\n\r\n",
+    "POST /d HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n10;x=y\r\n0123456789abcdef\r\n0\r\nGrpc-Status: "
+    "7\r\n\r\nGET /e HTTP/1.1\r\nHost: a.test\r\n\r\n",
     "GET /f HTTP/1.1\r\nHost: a.test\r\nX: a\r\n\r\n b\r\n\r\n",
     "POST /g HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nZ\r\n",
     "GET /h HTTP/1.1\r\nHost: a.test\r\nX:\nY: b\r\n\r\n",
@@ -106,15 +106,15 @@ TEST(H1Server, BigBodyThroughSmallPipe_IsExact) {
   }
 }
 
-TEST(H1Server, RefusedHead_OneAnswerThenLinger) {   // H19
+TEST(H1Server, RefusedHead_OneAnswerThenLinger) {  // H19
   ServerPipe pipe;
   pipe.send("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n");
   ASSERT_THAT(pipe.echo.seen, SizeIs(1));
   EXPECT_EQ(pipe.echo.seen[0].refused, Detail::kHttp1Host);
   EXPECT_EQ(pipe.echo.seen[0].method, "GET");
   EXPECT_EQ(pipe.got(), "HTTP/1.1 400 Bad Request\r\ncontent-length: 11\r\nconnection: close\r\n\r\nBad Request");
-  EXPECT_TRUE(pipe.collector->ended);                  // FIN at once …
-  EXPECT_FALSE(pipe.done);                             // … but the socket stays for what is still on its way
+  EXPECT_TRUE(pipe.collector->ended);  // FIN at once …
+  EXPECT_FALSE(pipe.done);             // … but the socket stays for what is still on its way
   pipe.send("GET /more HTTP/1.1\r\nHost: a.test\r\n\r\n");
   EXPECT_THAT(pipe.echo.seen, SizeIs(1));
   pipe.worker.advance(std::chrono::seconds(5));
@@ -136,11 +136,11 @@ TEST(H1Server, Statuses_OfRefusedHeads) {
 
 TEST(H1Server, HeadTooSlow_408AfterFifteenSecondsFromItsFirstByte) {
   ServerPipe pipe;
-  pipe.worker.advance(std::chrono::seconds(20));       // idle does not count
+  pipe.worker.advance(std::chrono::seconds(20));  // idle does not count
   pipe.send("GET /slow HTTP/1.1\r\nHo");
   for (int i = 0; i < 14; ++i) {
     pipe.worker.advance(std::chrono::seconds(1));
-    pipe.send("x");                                    // progress does not prolong it
+    pipe.send("x");  // progress does not prolong it
   }
   EXPECT_EQ(pipe.got(), "");
   pipe.worker.advance(std::chrono::milliseconds(1001));
@@ -179,7 +179,7 @@ TEST(H1Server, Drain_IdleEndsAtOnceBusyAfterItsAnswer) {
   {
     ServerPipe pipe;
     pipe.server->drain();
-    EXPECT_FALSE(pipe.done);                           // never inside the caller's stack
+    EXPECT_FALSE(pipe.done);  // never inside the caller's stack
     pipe.worker.poll();
     EXPECT_TRUE(pipe.done);
   }
@@ -232,7 +232,7 @@ struct Answer {
   bool end = true;
   std::vector<uint16_t> interims{};
   Result<> sent{}, then{};
-  std::string_view piece{};            // sent after the head, with end
+  std::string_view piece{};  // sent after the head, with end
   bool abort = false;
   static net::Task<> handle(DownstreamExchange& exchange, void* context) { return static_cast<Answer*>(context)->serve(exchange); }
   net::Task<> serve(DownstreamExchange& exchange) {
@@ -270,7 +270,8 @@ TEST(H1Server, Framing_FollowsFromTheHead) {
   Answer head{.fields = {{"content-length", "5"}}, .body = "hello"};
   EXPECT_EQ(answered(head, "HEAD / HTTP/1.1\r\nHost: a.test\r\n\r\n"), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
   Answer interim{.body = "x", .interims = {100, 103}};
-  EXPECT_EQ(answered(interim, kGet), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx");
+  EXPECT_EQ(answered(interim, kGet),
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx");
   Answer rules{.fields = {{"connection", "x"}, {"transfer-encoding", "chunked"}, {"a", "b"}}, .body = "x"};
   EXPECT_EQ(answered(rules, kGet), "HTTP/1.1 200 OK\r\na: b\r\ncontent-length: 1\r\n\r\nx");
 }
@@ -283,12 +284,12 @@ TEST(H1Server, BrokenPromises_AbortVisibly) {
   EXPECT_THAT(answered(many, kGet), Not(HasSubstr("hell")));
   EXPECT_FALSE(many.then);
   Answer injected{.fields = {{"x", "a\r\nset-cookie: b"}}};
-  EXPECT_EQ(answered(injected, kGet), "");             // H16
+  EXPECT_EQ(answered(injected, kGet), "");  // H16
   EXPECT_FALSE(injected.sent);
   Answer wrong{.fields = {{"content-length", "five"}}};
   EXPECT_EQ(answered(wrong, kGet), "");
   Answer tunnel{.status = 101};
-  EXPECT_EQ(answered(tunnel, kGet), "");               // nobody asked to switch
+  EXPECT_EQ(answered(tunnel, kGet), "");  // nobody asked to switch
 }
 
 TEST(H1Server, Abort_ResetsOrBreaksTheBody) {
@@ -328,7 +329,7 @@ TEST(H1Server, UnreadBody_DrainedWhenItIsThere) {
   pipe.got().clear();
   pipe.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhel");
   EXPECT_EQ(pipe.got(), "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-  EXPECT_TRUE(pipe.collector->ended);                  // the rest may come or not: nobody may take it for a request
+  EXPECT_TRUE(pipe.collector->ended);  // the rest may come or not: nobody may take it for a request
   pipe.send("lo" + std::string(kGet));
   EXPECT_EQ(pipe.got(), "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
 }
@@ -405,7 +406,7 @@ TEST(H1Server, Upgrade_BecomesATunnelUntilBothEnd) {
     ServerPipe pipe({.max_read = max_read}, {}, &TunnelEcho::handle, &echo);
     pipe.send("GET /ws HTTP/1.1\r\nHost: a.test\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\r\nearly");
     EXPECT_EQ(pipe.got(), "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nearly");
-    pipe.send("GET / HTTP/1.1\r\n\r\n");               // in a tunnel these are bytes like any
+    pipe.send("GET / HTTP/1.1\r\n\r\n");  // in a tunnel these are bytes like any
     EXPECT_THAT(pipe.got(), ::testing::EndsWith("earlyGET / HTTP/1.1\r\n\r\n"));
     pipe.far->shutdown_write();
     pipe.worker.poll();

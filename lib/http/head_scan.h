@@ -15,8 +15,8 @@ class HeadScan {
   enum class Part : uint8_t { kHead, kTrailers };
   struct Verdict {
     enum class Kind : uint8_t { kMore, kComplete, kRefused } kind = Kind::kMore;
-    size_t skip = 0;                   // leading empty lines (RFC 9112 §2.2)
-    size_t end = 0;                    // kComplete: where the section ends, its empty line included
+    size_t skip = 0;  // leading empty lines (RFC 9112 §2.2)
+    size_t end = 0;   // kComplete: where the section ends, its empty line included
     base::Detail refused = base::Detail::kNone;
   };
   explicit HeadScan(Part part = Part::kHead) noexcept : part_(part), empty_ends_(part == Part::kTrailers) {}
@@ -30,10 +30,10 @@ class HeadScan {
   bool whole(std::string_view bytes, const Limits& limits, Verdict& verdict) noexcept;
   Verdict refuse(base::Detail detail) const noexcept { return {Verdict::Kind::kRefused, skip_, 0, detail}; }
   Part part_;
-  bool empty_ends_;                    // an empty line now ends the section
+  bool empty_ends_;  // an empty line now ends the section
   bool began_ = false;
   bool after_cr_ = false;
-  size_t at_ = 0, skip_ = 0, line_ = 0, lines_ = 0;   // next byte, leading bytes, start of the line, lines without the empty one
+  size_t at_ = 0, skip_ = 0, line_ = 0, lines_ = 0;  // next byte, leading bytes, start of the line, lines without the empty one
 };
 
 }  // namespace http

@@ -44,14 +44,15 @@ size_t decode(std::string_view path, bool slashes, char* out) noexcept {
 // RFC 3986 §5.2.4 on a path that begins with a slash, in place. Empty segments count as segments.
 size_t without_dots(char* path, size_t size) noexcept {
   size_t out = 0, in = 0;
-  while (in < size) {                                  // path[in] is a slash
+  while (in < size) {  // path[in] is a slash
     size_t end = in + 1;
     while (end < size && path[end] != '/') ++end;
     const std::string_view segment(path + in + 1, end - in - 1);
     if (segment == ".." || segment == ".") {
       if (segment == "..")
-        while (out > 0 && path[--out] != '/') {}
-      if (end == size) path[out++] = '/';              // "/a/." is the directory /a/
+        while (out > 0 && path[--out] != '/') {
+        }
+      if (end == size) path[out++] = '/';  // "/a/." is the directory /a/
     } else {
       for (size_t i = in; i < end; ++i) path[out++] = path[i];
     }

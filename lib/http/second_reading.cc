@@ -29,7 +29,7 @@ constexpr llhttp_settings_t kSettings = [] {
 SecondReading read(std::string_view head, llhttp_type_t type) noexcept {
   SecondReading reading;
   llhttp_t parser;
-  llhttp_init(&parser, type, &kSettings);              // no lenient flag is ever set
+  llhttp_init(&parser, type, &kSettings);  // no lenient flag is ever set
   parser.data = &reading;
   const auto result = llhttp_execute(&parser, head.data(), head.size());
   reading.complete = result == HPE_PAUSED && llhttp_get_error_pos(&parser) == head.data() + head.size();

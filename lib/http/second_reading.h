@@ -8,7 +8,7 @@ namespace http {
 
 // llhttp's reading of a head. The guard must have read the same, else the message is refused (H20).
 struct SecondReading {
-  bool complete = false;               // the parser accepted the head and stopped exactly at its end
+  bool complete = false;  // the parser accepted the head and stopped exactly at its end
   std::string_view method, target;
   uint16_t status = 0;
   uint8_t major = 0, minor = 0;

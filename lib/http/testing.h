@@ -39,9 +39,7 @@ class Collector {
   net::Stream& stream_;
 };
 
-inline net::Task<> write_text(net::Stream& stream, std::string text) {
-  (void)co_await stream.write(net::Borrowed::of_static(text));
-}
+inline net::Task<> write_text(net::Stream& stream, std::string text) { (void)co_await stream.write(net::Borrowed::of_static(text)); }
 
 // What a handler saw of one request.
 struct Seen {
@@ -60,7 +58,7 @@ inline std::string text_of(const base::Fields& fields) {
 struct Echo {
   std::vector<Seen> seen;
   bool read_body = true;
-  std::string answer_length = "auto";                  // "auto": body in one piece; "chunked": no length
+  std::string answer_length = "auto";  // "auto": body in one piece; "chunked": no length
   std::vector<std::pair<std::string, std::string>> answer_fields;
 
   static net::Task<> handle(DownstreamExchange& exchange, void* context) { return static_cast<Echo*>(context)->serve(exchange); }
@@ -85,7 +83,7 @@ struct Echo {
       auto piece = co_await exchange.request_body().next();
       if (!piece) {
         one.body_fault = piece.error().detail;
-        one.body.clear();              // how much came before the fault was noticed depends on the cutting
+        one.body.clear();  // how much came before the fault was noticed depends on the cutting
         break;
       }
       if (piece->empty()) break;
@@ -135,7 +133,7 @@ struct ServerPipe {
     }
     drop_client();
   }
-  void drop_client() {                 // with all that it did not read or get rid of
+  void drop_client() {  // with all that it did not read or get rid of
     if (far) far->cancel({.code = base::Code::kCancelled});
     worker.poll();
     far.reset();
@@ -144,7 +142,7 @@ struct ServerPipe {
     co_await server->serve(handle, context);
     done = true;
     server.reset();
-    near.reset();                      // as the owner of a connection does
+    near.reset();  // as the owner of a connection does
   }
   void send(std::string text) {
     worker.spawn(write_text(*far, std::move(text)));
@@ -161,7 +159,6 @@ struct ServerPipe {
   bool done = false;
 };
 
-
 // What a caller of the client saw of one exchange.
 struct Outcome {
   std::vector<uint16_t> interims;
@@ -174,7 +171,7 @@ struct Outcome {
 struct Ask {
   std::string method = "GET", path = "/", body{}, upgrade{};
   std::vector<std::pair<std::string, std::string>> fields{};
-  bool whole = true;                   // the request is sent to its end
+  bool whole = true;  // the request is sent to its end
 };
 
 struct ClientPipe {

@@ -61,8 +61,9 @@ std::optional<uint64_t> Body::remaining() const noexcept {
 }
 
 void Body::fail(Detail detail) noexcept {
-  error_ = side_ == Side::kDownstream ? Error{.code = Code::kProtocol, .origin = Origin::kDownstream, .detail = detail}
-                                      : Error{.code = Code::kProtocol, .origin = Origin::kUpstream, .detail = Detail::kUpstreamBrokenProtocol};
+  error_ = side_ == Side::kDownstream
+               ? Error{.code = Code::kProtocol, .origin = Origin::kDownstream, .detail = detail}
+               : Error{.code = Code::kProtocol, .origin = Origin::kUpstream, .detail = Detail::kUpstreamBrokenProtocol};
   primed_ = {};
 }
 
@@ -194,10 +195,10 @@ Result<> Writer::frame(Send& send, OutBuffer& out, bool& nothing) {
   }
   switch (mode_) {
     case Mode::kNone:
-      if (side_ == Side::kUpstream && size > 0) return std::unexpected(ours());   // e.g. bytes for a tunnel that is not open
+      if (side_ == Side::kUpstream && size > 0) return std::unexpected(ours());  // e.g. bytes for a tunnel that is not open
       break;
     case Mode::kLength:
-      if (size > left_ || (send.end && size < left_)) return std::unexpected(ours());   // the promise would be broken
+      if (size > left_ || (send.end && size < left_)) return std::unexpected(ours());  // the promise would be broken
       left_ -= size;
       break;
     case Mode::kChunked:
@@ -212,7 +213,8 @@ Result<> Writer::frame(Send& send, OutBuffer& out, bool& nothing) {
       if (!encode_trailers(send.trailers, false, out)) return std::unexpected(ours());
       break;
     case Mode::kUntilClose:
-    case Mode::kTunnel: break;
+    case Mode::kTunnel:
+      break;
   }
   nothing = out.text().empty() && (size == 0 || mode_ == Mode::kNone);
   return {};

@@ -10,7 +10,7 @@
 
 namespace http {
 
-enum class Side : uint8_t { kDownstream, kUpstream };   // which neighbour of ours this connection leads to
+enum class Side : uint8_t { kDownstream, kUpstream };  // which neighbour of ours this connection leads to
 
 // The readable half of an HTTP/1 message: bytes that came behind its head (they stand in `surplus`), then the stream. No frame
 // of its own. What follows the body goes back to `surplus`.
@@ -19,7 +19,7 @@ class Body final : public BodySource, private net::Op {
   Body(Side side, net::Stream& stream, net::Slab& surplus) noexcept
       : Op([](Op& op) noexcept { static_cast<Body&>(op).stopped(); }), side_(side), stream_(stream), surplus_(surplus) {}
   void start(Framing framing, uint64_t length, const Limits& limits, std::pmr::memory_resource* arena);
-  void open_tunnel();                  // from here on every byte up to the end of the stream
+  void open_tunnel();  // from here on every byte up to the end of the stream
   // Gives back what the last piece held; afterwards `surplus` begins with what follows the body. Pieces are gone.
   void settle() noexcept;
   // Reads and drops what is there already, without waiting, at most about `at_most` bytes. True: the body ended in it.
@@ -37,7 +37,7 @@ class Body final : public BodySource, private net::Op {
  private:
   bool start_next(Next& next) override;
   void prime();
-  bool take(Next& next, Result<net::Borrowed> read);   // true: next has its result
+  bool take(Next& next, Result<net::Borrowed> read);  // true: next has its result
   void on_read();
   void stopped();
   void fail(base::Detail detail) noexcept;
@@ -46,8 +46,8 @@ class Body final : public BodySource, private net::Op {
   net::Stream& stream_;
   net::Slab& surplus_;
   BodyDecoder decoder_;
-  BodyDecoder::Piece primed_;          // decoded in front of the surplus, not handed out yet
-  size_t given_ = 0;                   // bytes of the surplus that the last piece came from
+  BodyDecoder::Piece primed_;  // decoded in front of the surplus, not handed out yet
+  size_t given_ = 0;           // bytes of the surplus that the last piece came from
   uint64_t received_ = 0;
   std::optional<Error> error_;
   std::optional<net::ReadOp> read_;
@@ -58,7 +58,7 @@ class Body final : public BodySource, private net::Op {
 // piece and its framing are one write. Subclasses encode heads.
 class Writer : public Sender {
  public:
-  bool complete() const noexcept { return complete_; }   // the end was written
+  bool complete() const noexcept { return complete_; }  // the end was written
   bool failed() const noexcept { return failed_; }
   bool head_written() const noexcept { return head_written_; }
   uint64_t sent() const noexcept { return sent_; }
@@ -72,7 +72,7 @@ class Writer : public Sender {
     left_ = length;
   }
   Mode mode() const noexcept { return mode_; }
-  void reopen() noexcept { complete_ = false; }   // a tunnel begins where a message without body had ended
+  void reopen() noexcept { complete_ = false; }  // a tunnel begins where a message without body had ended
   net::Worker& worker() const noexcept { return stream_.worker(); }
   std::optional<uint64_t> declared_length(const base::Fields& fields) const noexcept;
 
