@@ -66,8 +66,16 @@ net::Task<> upload_broke(Try& t, Error why) {
   co_await reply(t.r, detail);
 }
 
+// Head and body of a request; the head goes with the first piece when that is there already. Whoever refuses the rest of a
+// body may still have answered (413, 401): the other direction reads the answer, or finds that there is none.
 net::Task<> upload(Try& t) {
   http::BodySource& body = t.r.exchange.request_body();
+  http::Sender& to = t.exchange->request();
+  const http::RequestHead* head = &t.r.exchange.request();
+  if (!body.ready()) {
+    if (!co_await to.head(*head, {}, false)) co_return;
+    head = nullptr;
+  }
   while (!body.ended()) {
     t.r.connection.waits_for = "client";
     auto piece = co_await body.next();
@@ -75,16 +83,15 @@ net::Task<> upload(Try& t) {
       co_await upload_broke(t, piece.error());
       co_return;
     }
-    const bool end = piece->empty();
-    const bool last = body.ended();
+    const bool trailers = body.ended() && body.trailers();
+    const bool end = body.ended() && !trailers;
     Result<> sent;
-    if (end) sent = co_await t.exchange->request().finish(body.trailers());
-    else sent = co_await t.exchange->request().body(std::move(*piece), last && !body.trailers());
-    // Whoever refuses the rest of a body may still have answered (413, 401): the answer is read, or its absence found, by
-    // the other direction.
+    if (head) sent = co_await to.head(*head, std::move(*piece), end);
+    else if (!piece->empty()) sent = co_await to.body(std::move(*piece), end);
+    else if (end) sent = co_await to.finish(nullptr);
+    if (sent && trailers) sent = co_await to.finish(body.trailers());
     if (!sent) co_return;
-    if (!end && last && body.trailers()) sent = co_await t.exchange->request().finish(body.trailers());
-    if (!sent) co_return;
+    head = nullptr;
   }
   upload_done(t);
 }
@@ -214,32 +221,17 @@ net::Task<> download(Try& t) {
   if (early && !t.uploaded) stop_upload(t);
 }
 
-// Sends head and first piece; the rest of the body and the answer follow side by side.
+// Without a body one direction follows the other; with one they run side by side, for an answer may come at any time.
 net::Task<> exchange_messages(Try& t) {
-  Request& r = t.r;
-  http::BodySource& body = r.exchange.request_body();
-  http::RequestHead& head = r.exchange.request();
-  Result<> sent;
+  http::RequestHead& head = t.r.exchange.request();
   const bool upgrading = !head.upgrade.empty();
-  if (body.ended() || upgrading) {
-    sent = co_await t.exchange->request().head(head, {}, !upgrading);
-    upload_done(t);
-  } else if (body.ready()) {
-    auto piece = co_await body.next();
-    if (!piece) {
-      co_await upload_broke(t, piece.error());
-      co_return;
-    }
-    const bool end = body.ended() && !body.trailers();
-    if (piece->empty() && body.trailers()) sent = co_await t.exchange->request().head(head, {}, false);
-    else sent = co_await t.exchange->request().head(head, std::move(*piece), end);
-    if (sent && body.ended() && !end) sent = co_await t.exchange->request().finish(body.trailers());
-    if (body.ended()) upload_done(t);
-  } else {
-    sent = co_await t.exchange->request().head(head, {}, false);
+  if (!t.r.exchange.request_body().ended() && !upgrading) {
+    co_await net::both(upload(t), download(t));
+    co_return;
   }
-  if (t.uploaded || !sent) co_await download(t);
-  else co_await net::both(upload(t), download(t));
+  co_await t.exchange->request().head(head, {}, !upgrading);   // a failure shows as the absence of an answer
+  upload_done(t);
+  co_await download(t);
 }
 
 net::Task<Result<>> attempt(Request& r, std::vector<base::SocketAddress>& tried, bool fresh, bool& replayable) {
