@@ -12,7 +12,7 @@ TOP = ['iptables', 'inject', 'proxy', 'init', 'ctl', 'guard']
 # first part of an include path → where it may stand: rooms, and whether headers may include it
 OWNERS = {
     'boost/asio': ({'net'}, False), 'openssl': ({'net', 'identity'}, False), 'llhttp.h': ({'http'}, False),
-    'nghttp2': ({'http'}, False), 'yaml-cpp': ({'doc'}, False), 'boost/json': ({'doc'}, False), 're2': ({'base'}, False),
+    'nghttp2': ({'http'}, False), 'yaml-cpp': ({'doc'}, False), 're2': ({'base'}, False),
     'ares.h': ({'dns'}, False), 'libnetfilter_queue': ({'guard'}, False),
 }
 
