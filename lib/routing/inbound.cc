@@ -9,8 +9,8 @@
 // What arrives at the pod (15006): per port of the services that this pod backs, the app at the dialled address.
 namespace routing {
 namespace {
-// Ours, never the app's, whatever a stranger dials: admin, outbound capture, debug, inbound capture (DESIGN §6).
-constexpr uint16_t kOwnPorts[] = {15000, 15001, 15004, 15006};
+// Ours, never the app's, whatever a stranger dials: admin and debug, besides the two capture ports.
+constexpr uint16_t kOwnPorts[] = {15000, 15004};
 
 class InboundListeners {
  public:
