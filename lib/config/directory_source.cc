@@ -8,6 +8,7 @@
 
 #include "config/pipeline.h"
 #include "config/reader.h"
+#include "log/log.h"
 #include "net/file_watch.h"
 
 namespace config {
@@ -72,6 +73,7 @@ class DirectorySource final : public Source {
       }
       changed_.notify_all();
     });
+    if (!watch_) logs::warn(logs::Component::kConfig, "inotify is not available (fs.inotify.max_user_instances?): configuration is read once a second");
   }
 
   // False: the end.
