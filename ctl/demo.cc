@@ -100,6 +100,7 @@ int demo(const DemoOptions& options) {
   published.reset();
   std::error_code ignored;
   fs::remove_all(folder, ignored);
+  runner::forget_folder(options.world);
   if (!toured) complain("demo: ended before the tour was over");
   return good ? kFine : kFailed;
 }

@@ -135,6 +135,11 @@ int main(int argc, char** argv) {
   add_worlds(app, given);
   add_offline(app, given);
   add_live(app, given);
+  const auto named = [&argv](const CLI::App* command) { return command->get_name() == argv[1]; };
+  if (argc > 1 && argv[1][0] != '-' && std::as_const(app).get_subcommands(named).empty()) {
+    ctl::complain(fmt::format("there is no command '{}' (sluice --help lists them)", argv[1]));
+    return ctl::kUsage;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {

@@ -219,11 +219,26 @@ void Tour::show_logs(bool v4) {
   const auto received = server ? log_line(*server, mark) : std::vector<std::string>{};
   const LogFields in = parse_access_log(received.empty() ? "" : received.back());
   if (v4 && !sent.empty()) line(fmt::format("{}{}{}", style_.dim, sent.back(), style_.plain));
-  const std::string own = server ? (v4 ? server->ip4 : '[' + server->ip6 + ']') + ":9080" : "";
+  // Either family will do here: the proxy chooses among the pod's addresses, whichever the app dialled.
+  const bool own = server && (in.downstream_local == server->ip4 + ":9080" || in.downstream_local == '[' + server->ip6 + "]:9080");
   observed(fmt::format("outbound: dialled {}, cluster {}, sent to {}", out.downstream_local, out.cluster, out.upstream_host),
            out.downstream_local == dialled.text() && out.cluster == "outbound|9080|v2|reviews.default.svc.cluster.local");
   observed(fmt::format("inbound:  dialled {}, cluster {}, answer {}", in.downstream_local, in.cluster, in.status),
-           !own.empty() && in.status == "200" && counts.v2 == 1 && in.downstream_local.ends_with(":9080"));
+           own && in.status == "200" && counts.v2 == 1 && in.cluster == "inbound|9080||");
+  if (!v4 && server) show_inbound6(*server);
+}
+
+void Tour::show_inbound6(const runner::RecordedPod& server) {
+  const auto node = runner::Netns::open(record_.prefix + "net");
+  runner::HttpAsk question;
+  question.to = {base::Ip::parse(server.ip6).value_or(base::Ip::any(false)), kReviewsPort};
+  question.path = "/whoami?tour-direct6";
+  if (!node.valid()) return observed("no node", false);
+  const auto answer = runner::ask(node, question);
+  const auto lines = log_line(server, question.path);
+  const LogFields in = parse_access_log(lines.empty() ? "" : lines.back());
+  observed(fmt::format("from outside straight to the pod: dialled {}, cluster {}, answer {}", in.downstream_local, in.cluster, in.status),
+           answer && answer->status == 200 && answer->body.starts_with(server.name) && in.downstream_local == question.to.text() && in.cluster == "inbound|9080||");
 }
 
 void Tour::show_shift() {

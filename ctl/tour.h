@@ -37,6 +37,7 @@ class Tour {
   void show_log4() { show_logs(true); }
   void show_log6() { show_logs(false); }
   void show_logs(bool v4);
+  void show_inbound6(const runner::RecordedPod& server);
   void show_shift();
   void say_goodbye() const;
 

@@ -132,6 +132,12 @@ void remove_leftovers(const std::string& world) {
   fs::remove_all(run_folder(world), error);
 }
 
+void forget_folder(const std::string& world) {
+  std::error_code error;
+  fs::remove(run_folder(world) + ".lock", error);
+  fs::remove(fs::path(run_folder(world)).parent_path(), error);   // only when it is empty
+}
+
 bool take_down(const std::string& world, std::chrono::milliseconds patience) {
   const auto record = read_record(world);
   std::error_code error;
@@ -146,7 +152,7 @@ bool take_down(const std::string& world, std::chrono::milliseconds patience) {
   for (const auto& entry : fs::directory_iterator("/run/netns", error)) something |= entry.path().filename().string().starts_with(prefix_of(world));
   remove_leftovers(world);
   fs::remove_all(run_folder(world) + "-demo", error);
-  fs::remove(run_folder(world) + ".lock", error);
+  forget_folder(world);
   return something;
 }
 

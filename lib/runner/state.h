@@ -44,5 +44,7 @@ bool is_alive(const Record& record);
 bool take_down(const std::string& world, std::chrono::milliseconds patience);
 // Only what a dead supervisor left.
 void remove_leftovers(const std::string& world);
+// The last trace: the lock, and the folder of all worlds when no other is left.
+void forget_folder(const std::string& world);
 
 }  // namespace runner

@@ -45,7 +45,7 @@ struct Live {
   unsigned number = 0;                                 // of its cable
   AddressPair ip;
   std::unique_ptr<Pod> pod;
-  bool told_ready = false;
+  bool obsolete = false;                               // no longer wanted; goes as soon as its successors are ready
 };
 
 std::string why_not_root() {
@@ -71,7 +71,7 @@ struct World::Impl {
   std::atomic<bool> stopping{false};
   std::atomic<bool> files_changed{false};
   unsigned cables = 0;
-  bool up = false;
+  bool up = false, told_settled = false;
   mutable std::mutex mutex;
   Record shared;
 
@@ -92,6 +92,7 @@ struct World::Impl {
   std::vector<PodState> pod_states() const;
   std::vector<ServiceState> service_states();
   void reap();
+  bool retire(Clock::time_point now);
   bool tick();
   void loop(const std::function<void()>& settled);
   void tear_down();
@@ -166,11 +167,14 @@ void World::Impl::reload() {
   plan = std::move(next);
   const auto now = Clock::now();
   for (auto& [key, live] : pods) {
+    if (live.pod && live.pod->phase() >= Pod::Phase::kStopping) continue;
     const auto wanted = std::find_if(plan.pods.begin(), plan.pods.end(), [&key](const auto& p) { return p.key() == key; });
     // A Deployment's changed template has another name; a plain Pod with changed contents has to go first.
     const bool same = wanted != plan.pods.end() && *wanted->pod.find("spec") == *live.plan.pod.find("spec");
     if (same) live.plan = *wanted;
-    else if (live.pod) live.pod->stop(now, kLeaveFirst);
+    live.obsolete = !same;
+    // A plain Pod's successor has the same name and needs the place.
+    if (!same && wanted != plan.pods.end() && live.pod) live.pod->stop(now, kLeaveFirst);
   }
   std::vector<std::string> added;
   for (const auto& wanted : plan.pods)
@@ -256,16 +260,33 @@ void World::Impl::reap() {
     if (live.pod) live.pod->reap(now);
 }
 
+// A rolling update: pods of the old template leave when those of the new one are ready. True when one was told to go.
+bool World::Impl::retire(Clock::time_point now) {
+  bool any = false;
+  for (auto& [key, live] : pods) {
+    if (!live.obsolete || !live.pod || live.pod->phase() >= Pod::Phase::kStopping) continue;
+    const bool waits = std::any_of(pods.begin(), pods.end(), [&live](const auto& other) {
+      const Live& o = other.second;
+      return !o.obsolete && o.plan.workload == live.plan.workload && !(o.pod && o.pod->ready());
+    });
+    if (waits) continue;
+    live.pod->stop(now, kLeaveFirst);
+    any = true;
+  }
+  return any;
+}
+
 // True when every wanted pod is ready and none is on its way out.
 bool World::Impl::tick() {
   const auto now = Clock::now();
-  bool changed = false, settled = true, gone = false;
+  bool changed = retire(now), settled = true, gone = false;
   for (auto at = pods.begin(); at != pods.end();) {
     Live& live = at->second;
     const bool before = live.pod && live.pod->ready();
     const auto phase = live.pod ? live.pod->phase() : Pod::Phase::kGone;
     if (live.pod) live.pod->tick(now);
     if (!live.pod || live.pod->phase() == Pod::Phase::kGone) {
+      if (told_settled) say(fmt::format("{} is gone", at->first));
       network.remove_pod(live.netns, live.ip, live.number);
       pod_pool.release(at->first);
       written.erase("/etc/netns/" + live.netns + "/hosts");
@@ -273,6 +294,7 @@ bool World::Impl::tick() {
       changed = gone = true;
       continue;
     }
+    if (told_settled && !before && live.pod->ready()) say(fmt::format("{} is ready at {} and {}", at->first, live.ip.v4.text(), live.ip.v6.text()));
     changed |= before != live.pod->ready() || phase != live.pod->phase();
     settled &= live.pod->ready();
     ++at;
@@ -283,11 +305,8 @@ bool World::Impl::tick() {
 }
 
 void World::Impl::loop(const std::function<void()>& settled) {
-  bool told_settled = false;
   while (!stopping) {
-    if (files_changed.exchange(false)) {
-      reload();
-    }
+    if (files_changed.exchange(false)) reload();
     const bool all_ready = tick();
     if (all_ready && !told_settled && !files_changed) {
       told_settled = true;
@@ -317,7 +336,7 @@ void World::Impl::tear_down() {
     if (live.pod) live.pod->wait_all();
   pods.clear();
   remove_leftovers(options.name);
-  ::unlink((folder + ".lock").c_str());
+  forget_folder(options.name);
   if (lock >= 0) ::close(lock);
   lock = -1;
 }
