@@ -77,7 +77,7 @@ std::string_view server_name(std::string_view extension, bool& valid) noexcept {
   Cursor list{in.take(in.number(2))};
   const unsigned type = list.number(1);
   const auto name = list.take(list.number(2));
-  valid = in.ok && list.ok && in.rest.empty() && list.rest.empty() && type == 0 && !name.empty();
+  valid = in.ok && list.ok && in.rest.empty() && list.rest.empty() && type == 0 && !name.empty() && name.size() <= 255;
   for (const char c : name) valid = valid && is(c, kHostName);
   return valid ? name : std::string_view{};
 }

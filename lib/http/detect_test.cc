@@ -78,6 +78,7 @@ TEST(ClientHello, OddOnes) {
   EXPECT_TRUE(client_hello(net::bytes_of(hello_with(""))).valid);
   EXPECT_EQ(client_hello(net::bytes_of(hello_with(""))).sni, "");
   EXPECT_FALSE(client_hello(net::bytes_of(hello_with(sni("")))).valid);
+  EXPECT_FALSE(client_hello(net::bytes_of(hello_with(sni(std::string(256, 'a'))))).valid);
   EXPECT_FALSE(client_hello(net::bytes_of(hello_with(sni("a", 1)))).valid);
   EXPECT_FALSE(client_hello(net::bytes_of(hello_with(sni("a\nb")))).valid);
   EXPECT_FALSE(client_hello(net::bytes_of(hello_with(sni("a") + sni("b")))).valid);
