@@ -13,6 +13,7 @@ base::ClusterSettings settings_of(const KnownService& service, const KnownServic
   // PASSTHROUGH: the address the client dialled, whatever the endpoints are.
   out.original_dst = service.resolution == KnownService::Resolution::kOriginalDst || balancer == base::LoadBalancer::kPassthrough;
   out.connect_timeout = config.connect_timeout;
+  out.preserve_header_case = config.defaults.preserve_header_case.value_or(false);
   out.service_host = service.host;
   out.service_name = service.name;
   out.service_namespace = service.name_space;
@@ -25,6 +26,7 @@ base::ClusterSettings fixed(std::string_view name, const api::MeshConfig& config
   out.original_dst = original_dst;
   if (original_dst) out.load_balancer = base::LoadBalancer::kPassthrough;
   out.connect_timeout = config.connect_timeout;
+  out.preserve_header_case = config.defaults.preserve_header_case.value_or(false);
   out.service_name = name;   // metrics show unknown traffic under the cluster's name (traffic.md §4.5)
   return out;
 }

@@ -67,6 +67,7 @@ class InboundListeners {
     settings.load_balancer = base::LoadBalancer::kPassthrough;
     settings.original_dst = settings.from_inbound_address = true;
     settings.connect_timeout = build_.config.connect_timeout;
+    settings.preserve_header_case = build_.config.defaults.preserve_header_case.value_or(false);
     return settings;
   }
 
