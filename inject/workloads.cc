@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
@@ -104,6 +105,39 @@ std::vector<Report> inject_document(doc::Document& document, const Settings& set
   return reports;
 }
 
+namespace {
+
+// Gives probes and hooks back what they asked before they were turned to the agent.
+void restore_probes(doc::Node& spec) {
+  std::string text;
+  for (const char* field : {"initContainers", "containers"})
+    if (const doc::Node* proxy = named(spec.find(field), "istio-proxy"))
+      if (const doc::Node* variable = named(proxy->find("env"), "ISTIO_KUBE_APP_PROBERS")) text = text_at(*variable, "value");
+  const doc::File parsed = doc::read_json("", text);
+  if (parsed.documents.size() != 1) return;
+  static constexpr std::array<std::array<std::string_view, 3>, 5> kPlaces{{{"readyz", "readinessProbe", ""},
+                                                                          {"livez", "livenessProbe", ""},
+                                                                          {"startupz", "startupProbe", ""},
+                                                                          {"prestopz", "lifecycle", "preStop"},
+                                                                          {"poststartz", "lifecycle", "postStart"}}};
+  for (const auto& entry : parsed.documents[0].root.map) {
+    const size_t end = entry.key.rfind('/'), begin = entry.key.rfind('/', end - 1);
+    const std::string name = entry.key.substr(begin + 1, end - begin - 1), leaf = entry.key.substr(end + 1);
+    for (const char* field : {"initContainers", "containers"})
+      for (const auto& [path, probe, hook] : kPlaces) {
+        doc::Node* container = named(spec.find(field), name);
+        doc::Node* target = container && leaf == path ? container->find(probe) : nullptr;
+        if (target && !hook.empty()) target = target->find(hook);
+        if (!target) continue;
+        target->erase("httpGet");
+        for (const auto& handler : entry.value.map)
+          if (handler.key != "timeoutSeconds") target->set(handler.key, handler.value);
+      }
+  }
+}
+
+}  // namespace
+
 bool uninject_pod(doc::Node& pod) {
   doc::Node* annotations = const_cast<doc::Node*>(pod.at_path("metadata.annotations"));
   doc::Node* spec = pod.find("spec");
@@ -111,6 +145,7 @@ bool uninject_pod(doc::Node& pod) {
   const doc::File parsed = doc::read_json("", text_at(*annotations, kStatus));
   if (parsed.documents.size() != 1) return false;
   const doc::Node& status = parsed.documents[0].root;
+  restore_probes(*spec);
   const auto remove = [&](const char* field, const doc::Node* names) {
     doc::Node* items = spec->find(field);
     if (!items || !names) return;
