@@ -12,6 +12,7 @@
 #include "base/version.h"
 #include "proxy/admin.h"
 #include "proxy/gateway_listeners.h"
+#include "proxy/interception.h"
 #include "proxy/self.h"
 #include "proxy/serve.h"
 
@@ -62,6 +63,7 @@ class Bootstrap {
   bool open(std::vector<std::unique_ptr<net::Listener>>& into, std::span<net::Worker* const> workers, base::SocketAddress at,
             net::Listener::Serve serve, void* context, const char* what);
   bool open_all();
+  bool keep_sources();
   void apply(net::Worker& worker, config::SnapshotHandle snapshot, const routing::Endpoints& endpoints);
   void say_what_is_plain() const;
   void on_signal();
@@ -92,7 +94,11 @@ Bootstrap::Bootstrap(const Options& options) : options_(options), shared_(option
   if (options_.gateway) gateway_ = std::make_unique<GatewayListeners>(pointers());
   config::Pipeline::Options pipeline;
   pipeline.roots = options_.config_roots;
-  pipeline.self = [this](const api::Mesh& mesh) { return self_of(mesh, options_); };
+  // The rules of the namespace were made before us, so the first answer stands, whatever is written to the Pod later.
+  pipeline.self = [this, decided = false](const api::Mesh& mesh) mutable {
+    if (!std::exchange(decided, true) && wants_transparent(mesh, options_)) shared_.set_transparent();
+    return self_of(mesh, options_);
+  };
   pipeline_ = std::make_unique<config::Pipeline>(
       std::move(pipeline), pointers(),
       [this](net::Worker& worker, config::SnapshotHandle snapshot, std::shared_ptr<const routing::Endpoints> endpoints) {
@@ -120,6 +126,10 @@ void Bootstrap::apply(net::Worker& worker, config::SnapshotHandle snapshot, cons
   if (!first || first_applied_.fetch_add(1) + 1 != workers_.size()) return;
   main_.post([this] {
     if (stopping_) return;
+    if (shared_.transparent() && !keep_sources()) {
+      logs::stop();
+      std::_Exit(1);
+    }
     for (auto& listener : data_) listener->start();
     admin_->serving = true;
     logs::info(Component::kMain, "ready, configuration {}", pipeline_->status().digest.substr(0, 12));
@@ -155,6 +165,14 @@ bool Bootstrap::open_all() {
          open(pages_, main, {any, options_.agent_port}, &serve_agent, admin, "agent");
   if (fine) for (auto& listener : pages_) listener->start();
   return fine;
+}
+
+// TPROXY: the inbound port takes connections to any address. One line and false when it may not.
+bool Bootstrap::keep_sources() {
+  const auto problem = transparent_problem(*data_[1]);
+  if (!problem) return true;
+  fmt::print(stderr, "sluice-proxy: {}\n", *problem);
+  return false;
 }
 
 int Bootstrap::run() {

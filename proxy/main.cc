@@ -61,6 +61,9 @@ void check(proxy::Options& options, const Raw& raw) {
   if (!admin) usage(fmt::format("--admin {}: use ADDRESS:PORT", raw.admin));
   if (!admin->ip.is_loopback()) usage(fmt::format("--admin {}: the admin port listens on loopback only", raw.admin));
   options.admin = *admin;
+  if (options.interception_mode.empty()) options.interception_mode = env("ISTIO_META_INTERCEPTION_MODE");
+  if (const auto& mode = options.interception_mode; !mode.empty() && mode != "REDIRECT" && mode != "TPROXY" && mode != "NONE")
+    usage(fmt::format("--interception-mode {}: use REDIRECT, TPROXY or NONE", mode));
   if (!logs::parse(raw.level, options.log_level)) usage(fmt::format("--log-level {}: use trace, debug, info, warning, error or off", raw.level));
   if (raw.format != "text" && raw.format != "json") usage(fmt::format("--log-format {}: use text or json", raw.format));
   options.log_json = raw.format == "json";
@@ -96,6 +99,7 @@ int main(int argc, char** argv) {
         ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     mode->add_option("--pod", raw.pod, "NAMESPACE/NAME of the pod this proxy serves [POD_NAMESPACE, POD_NAME]");
     mode->add_option("--ip", raw.ip, "own addresses, comma-separated [INSTANCE_IP]; default: the Pod's, else the interfaces'");
+    mode->add_option("--interception-mode", options.interception_mode, "REDIRECT, TPROXY or NONE [ISTIO_META_INTERCEPTION_MODE]; default: the Pod's annotation");
     mode->add_option("--labels-file", options.labels_file, "downward API file with the pod's labels");
     mode->add_option("--annotations-file", options.annotations_file, "downward API file with the pod's annotations");
     mode->add_option("--outbound-port", options.outbound_port)->capture_default_str()->check(CLI::Range(1, 65535));

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "proxy/headers.h"
+#include "proxy/interception.h"
 #include "proxy/local_reply.h"
 #include "proxy/request_log.h"
 
@@ -32,38 +33,70 @@ struct Try {
   http::UpstreamExchange* exchange = nullptr;
   bool uploaded = false;                       // the whole request is with the kernel
   bool answered = false;                       // a final answer was begun towards the client, ours or upstream's
+  bool interim = false;                        // a 1xx is being written: no second write may start beside it
+  bool over = false;                           // one side broke and said so; what the other then sees is only the echo
   std::optional<Error> failure;                // upstream failed before an answer was begun
-  bool reused = false;
 
   explicit Try(Request& request) : r(request), deadline(request.state.worker, stopper), per_try(request.state.worker, stopper) {}
 };
+
+// What is left of the route's timeout; nullopt when there is none or its clock has not begun.
+std::optional<std::chrono::milliseconds> time_left(const Request& r) {
+  const auto timeout = (*r.decision.plan)->timeout;
+  if (timeout.count() <= 0 || !r.complete) return std::nullopt;
+  const auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(r.state.worker.now() - *r.complete);
+  return std::max(timeout - spent, std::chrono::milliseconds(1));
+}
+
+// application/grpc and its message formats (+proto, ;charset); grpc-web is another protocol.
+bool is_grpc(std::string_view type) noexcept {
+  constexpr std::string_view kGrpc = "application/grpc";
+  return type.starts_with(kGrpc) && (type.size() == kGrpc.size() || type[kGrpc.size()] == '+' || type[kGrpc.size()] == ';');
+}
 
 bool idempotent(std::string_view method) noexcept {   // RFC 9110 §9.2.2
   return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE" || method == "PUT" || method == "DELETE";
 }
 
 void upload_done(Try& t) {
+  Request& r = t.r;
   t.uploaded = true;
-  t.client.emplace(t.r.exchange.connection(), t.stopper, kClientGone, kAfterFin);
-  const auto& plan = **t.r.decision.plan;
-  // The clock of the route begins when the request is complete (traffic.md §2.1.2 timeout).
-  if (plan.timeout.count() > 0) {
-    const auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(t.r.state.worker.now() - t.r.start);
-    t.deadline.arm(t.r.attempts > 1 ? std::max(plan.timeout - spent, 1ms) : plan.timeout, kTimedOut);
-  }
-  if (plan.per_try.count() > 0) t.per_try.arm(plan.per_try, kTryTimedOut);
+  t.client.emplace(r.exchange.connection(), t.stopper, kClientGone, kAfterFin);
+  if (!r.complete) r.complete = r.state.worker.now();
+  if (const auto left = time_left(r)) t.deadline.arm(*left, kTimedOut);
+  const auto per_try = (*r.decision.plan)->per_try;
+  if (per_try.count() > 0 && !t.answered) t.per_try.arm(per_try, kTryTimedOut);
 }
 
 // A request body that breaks: the client left, or sent what is no body. The upstream request must not look complete.
 net::Task<> upload_broke(Try& t, Error why) {
-  if (why.code == base::Code::kCancelled) co_return;   // we did not want the rest
+  if (why.code == base::Code::kCancelled || t.over) co_return;   // we did not want the rest, or know already
+  t.over = true;
   t.exchange->cancel(why);
-  t.answered = true;
   const bool gone = why.code == base::Code::kReset || why.code == base::Code::kEof;
-  Detail detail = why.detail;
-  if (detail == Detail::kNone) detail = gone ? Detail::kDownstreamDisconnect : Detail::kHttp1BodyUnfinished;
+  const Detail detail = gone || why.detail == Detail::kNone ? Detail::kDownstreamDisconnect : why.detail;
   t.r.exchange.close_after();
+  if (t.interim) {
+    t.answered = true;
+    t.r.note(detail);
+    t.r.exchange.cancel(why);
+    co_return;
+  }
+  t.answered = true;
   co_await reply(t.r, detail);
+}
+
+// The rest of a write that upstream is slow to take. Nobody reads from the client meanwhile, so that is when its leaving must
+// be looked for. A frame of its own, on the slow path only.
+net::Task<Result<>> finish_write(Try& t, http::Sender::Send& send) {
+  struct Started {   // the operation has begun; only its end is awaited
+    http::Sender::Send& send;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> h) noexcept { send.await_suspend(h); }
+    Result<> await_resume() { return send.await_resume(); }
+  };
+  const net::CloseWatch client(t.r.exchange.connection(), t.stopper, kClientGone, kAfterFin);
+  co_return co_await Started{send};
 }
 
 // Head and body of a request; the head goes with the first piece when that is there already. Whoever refuses the rest of a
@@ -71,10 +104,11 @@ net::Task<> upload_broke(Try& t, Error why) {
 net::Task<> upload(Try& t) {
   http::BodySource& body = t.r.exchange.request_body();
   http::Sender& to = t.exchange->request();
-  const http::RequestHead* head = &t.r.exchange.request();
+  const http::RequestHead& head = t.r.exchange.request();
+  bool head_sent = false;
   if (!body.ready()) {
-    if (!co_await to.head(*head, {}, false)) co_return;
-    head = nullptr;
+    if (!co_await to.head(head, {}, false)) co_return;
+    head_sent = true;
   }
   while (!body.ended()) {
     t.r.connection.waits_for = "client";
@@ -86,60 +120,63 @@ net::Task<> upload(Try& t) {
     const bool trailers = body.ended() && body.trailers();
     const bool end = body.ended() && !trailers;
     Result<> sent;
-    if (head) sent = co_await to.head(*head, std::move(*piece), end);
-    else if (!piece->empty()) sent = co_await to.body(std::move(*piece), end);
-    else if (end) sent = co_await to.finish(nullptr);
+    if (!head_sent || !piece->empty() || end) {
+      http::Sender::Send send = !head_sent ? to.head(head, std::move(*piece), end) : to.body(std::move(*piece), end);
+      head_sent = true;
+      if (send.await_ready()) sent = send.await_resume();
+      else sent = co_await finish_write(t, send);
+    }
     if (sent && trailers) sent = co_await to.finish(body.trailers());
     if (!sent) co_return;
-    head = nullptr;
   }
   upload_done(t);
 }
 
-// Copies an answer's body. The head has been sent when `head` is null; else it goes with the first piece if that is there.
+// Upstream's answer broke after it had begun: what the client has must not look complete.
+void answer_broke(Try& t, Error why) {
+  if (t.over) return;
+  t.over = true;
+  const Detail detail = why.detail;
+  if (detail == Detail::kResponseTimeout || detail == Detail::kPerTryTimeout || detail == Detail::kDownstreamDisconnect) t.r.note(detail);
+  else t.r.note(why.code == base::Code::kProtocol ? Detail::kUpstreamBrokenProtocol : Detail::kUpstreamBroken);
+  t.r.exchange.abort();
+}
+
+// Sends the head with the first piece when that is there, alone at once when it is not, and copies the rest.
 net::Task<> relay_body(Try& t, http::ResponseHead& head) {
   Request& r = t.r;
   http::BodySource& body = t.exchange->response_body();
   http::Sender& to = r.exchange.response();
   Result<> sent;
-  if (body.ended()) {
-    sent = co_await to.head(head, {}, true);
-  } else if (body.ready()) {
-    auto piece = co_await body.next();
-    if (!piece) {
-      r.note(piece.error().code == base::Code::kProtocol ? Detail::kUpstreamBrokenProtocol : Detail::kUpstreamBroken);
-      r.exchange.close_after();
-      sent = co_await to.head(head, {}, false);   // what upstream said goes out, and its break right behind it
-      r.exchange.abort();
-      co_return;
-    }
-    const bool end = body.ended() && !body.trailers();
-    if (piece->empty() && body.trailers()) sent = co_await to.head(head, {}, false);
-    else sent = co_await to.head(head, std::move(*piece), end);
-    if (sent && body.ended() && !end) sent = co_await to.finish(body.trailers());
-  } else {
-    sent = co_await to.head(head, {}, false);
+  bool head_sent = false;
+  if (body.ended() || !body.ready()) {
+    sent = co_await to.head(head, {}, body.ended());
+    head_sent = true;
   }
   while (sent && !body.ended()) {
     r.connection.waits_for = "upstream";
     auto piece = co_await body.next();
     if (!piece) {
-      const Error why = piece.error();
-      if (why.detail != Detail::kNone && base::row(why.detail).status == 0) r.note(why.detail);
-      else if (why.detail == Detail::kResponseTimeout || why.detail == Detail::kPerTryTimeout) r.note(why.detail);
-      else r.note(why.code == base::Code::kProtocol ? Detail::kUpstreamBrokenProtocol : Detail::kUpstreamBroken);
-      r.exchange.abort();
+      if (!head_sent) {   // what upstream said goes out, and its break right behind it
+        r.exchange.close_after();
+        sent = co_await to.head(head, {}, false);
+      }
+      answer_broke(t, piece.error());
       co_return;
     }
-    const bool end = body.ended() && !body.trailers();
-    if (piece->empty()) sent = co_await to.finish(body.trailers());
-    else sent = co_await to.body(std::move(*piece), end);
-    if (sent && body.ended() && !end && body.trailers()) sent = co_await to.finish(body.trailers());
+    const bool trailers = body.ended() && body.trailers();
+    const bool end = body.ended() && !trailers;
+    r.connection.waits_for = "client";
+    if (!head_sent) sent = co_await to.head(head, std::move(*piece), end);
+    else if (!piece->empty() || end) sent = co_await to.body(std::move(*piece), end);
+    head_sent = true;
+    if (sent && trailers) sent = co_await to.finish(body.trailers());
   }
-  if (!sent) {
-    r.note(Detail::kDownstreamDisconnect);
-    r.exchange.abort();
-  }
+  if (sent || t.over) co_return;
+  t.over = true;
+  const Detail why = sent.error().detail;   // the route's time may have run out on a client that does not read
+  r.note(why == Detail::kResponseTimeout ? why : Detail::kDownstreamDisconnect);
+  r.exchange.abort();
 }
 
 // A tunnel after 101: bytes both ways until both sides have ended; no route timeout. A break of either side ends both.
@@ -161,7 +198,7 @@ net::Task<> tunnel_copy(Try& t, http::BodySource& from, http::Sender& to) {
 net::Task<> tunnel(Try& t, http::ResponseHead& head) {
   t.client.reset();
   t.deadline.disarm();
-  t.per_try.disarm();
+  t.stopper.target(nullptr);
   t.r.connection.state = "tunnel";
   const auto sent = co_await t.r.exchange.response().head(head, {}, false);
   if (!sent) {
@@ -187,7 +224,9 @@ net::Task<> download(Try& t) {
     if (!head) break;
     const uint16_t status = (*head)->status;
     if (status >= 200 || status == 101) break;
+    t.interim = true;
     const auto sent = co_await r.exchange.response().head(**head, {}, false);   // 100, 103: passed on as they come
+    t.interim = false;
     if (!sent) {
       head = std::unexpected(kClientGone);
       break;
@@ -206,6 +245,8 @@ net::Task<> download(Try& t) {
     co_return;
   }
   t.answered = true;
+  t.per_try.disarm();   // a try has succeeded when its answer begins
+  t.stopper.target(t.exchange, &r.exchange);
   r.status = (*head)->status;
   r.detail = Detail::kViaUpstream;
   r.upstream_ms = std::chrono::duration_cast<std::chrono::milliseconds>(r.state.worker.now() - r.start).count();
@@ -234,43 +275,64 @@ net::Task<> exchange_messages(Try& t) {
   co_await download(t);
 }
 
-net::Task<Result<>> attempt(Request& r, std::vector<base::SocketAddress>& tried, bool fresh, bool& replayable) {
+// What one try left behind for the next one.
+struct Outcome {
+  Result<> result;
+  bool replay = false;   // an idle connection died under a request that may be repeated
+};
+
+net::Task<Outcome> attempt(Request& r, std::vector<base::SocketAddress>& tried, bool fresh) {
   Try t(r);
-  http::BodySource& body = r.exchange.request_body();
-  const bool nothing_sent_needed = body.ended();
+  const bool bodyless = r.exchange.request_body().ended();
+  if (bodyless && !r.complete) r.complete = r.state.worker.now();
   std::optional<base::SocketAddress> picked;
   upstream::PickContext pick;
   pick.already_tried = tried;
   pick.picked = &picked;
-  if (r.settings->original_dst) pick.original_dst = r.connection.dst.address;
+  aim(pick, r.connection, *r.settings);
   r.connection.waits_for = "connect";
-  std::optional<net::CloseWatch> client;
   upstream::AcquireCancel wait;
-  if (nothing_sent_needed) client.emplace(r.exchange.connection(), wait, kClientGone, kAfterFin);
+  std::optional<net::CloseWatch> client(std::in_place, r.exchange.connection(), wait, kClientGone, kAfterFin);
+  net::Deadline limit(r.state.worker, wait);
+  if (const auto left = time_left(r)) limit.arm(*left, kTimedOut);
   auto lease = co_await r.cluster->acquire(pick, wait, r.exchange.arena(), fresh);
+  limit.disarm();
   client.reset();
   if (picked) r.upstream_host = picked;
   if (!lease) {
     if (picked) tried.push_back(*picked);
-    replayable = false;
-    co_return std::unexpected(lease.error());
+    r.sys = lease.error().sys;
+    co_return Outcome{std::unexpected(lease.error())};
   }
   r.upstream_host = lease->endpoint().address;
   r.upstream_local = lease->local();
   r.upstream_workload = lease->endpoint().workload;
   t.exchange = &lease->exchange();
   t.stopper.target(t.exchange);
-  t.reused = lease->reused();
+  const bool reused = lease->reused();
   co_await exchange_messages(t);
   t.stopper.target(nullptr);
-  if (t.answered || !t.failure) co_return Result<>{};
-  replayable = t.reused && nothing_sent_needed && t.failure->retry == base::Retry::kIfReused && idempotent(r.method);
-  co_return std::unexpected(*t.failure);
+  if (t.answered || !t.failure) co_return Outcome{};
+  co_return Outcome{std::unexpected(*t.failure),
+                    reused && bodyless && t.failure->retry == base::Retry::kIfReused && idempotent(r.method)};
 }
 
 std::chrono::milliseconds backoff(Request& r) {
   const uint32_t ceiling = std::min<uint32_t>((1u << std::min(r.attempts, 4u)) - 1, 10) * static_cast<uint32_t>(kBackoffBase.count());
   return std::chrono::milliseconds(r.state.random.below(ceiling) + 1);
+}
+
+// The local reply of a failure that no further try mends. Envoy tells in the body that there were several.
+net::Task<> give_up(Request& r, Error why, bool retried) {
+  if (why.detail == Detail::kDownstreamDisconnect) {
+    r.note(why.detail);
+    r.exchange.abort();
+    co_return;
+  }
+  const Detail detail = why.detail == Detail::kNone ? Detail::kUpstreamConnectFailure : why.detail;
+  std::string body(base::row(detail).body);
+  if (const auto at = body.find("reset reason:"); retried && at != std::string::npos) body.insert(at, "retried and the latest ");
+  co_await reply(r, detail, 0, body);
 }
 
 net::Task<> forward(Request& r) {
@@ -280,46 +342,36 @@ net::Task<> forward(Request& r) {
   bool fresh = false;
   for (;;) {
     if (!fresh) ++r.attempts;
-    r.exchange.request().fields.set(base::FieldId::kEnvoyAttemptCount, r.exchange.request().fields.keep(fmt::to_string(r.attempts)));
-    bool replayable = false;
-    const auto done = co_await attempt(r, tried, fresh, replayable);
-    if (done) co_return;
-    const Error why = done.error();
-    if (why.detail == Detail::kDownstreamDisconnect) {
-      r.note(why.detail);
-      r.exchange.abort();
-      co_return;
-    }
-    if (replayable && !fresh) {   // an idle connection died under us: once more on a new one, no retry of anybody's count
-      fresh = true;
-      continue;
-    }
-    fresh = false;
-    const bool may = why.retry == base::Retry::kAlways && retried < allowed && !r.exchange.response_started();
-    if (may) {
-      ++retried;
-      net::Sleep pause = net::sleep(r.state.worker, backoff(r));
-      net::CloseWatch client = r.exchange.connection().closed(pause, kClientGone, kAfterFin);
-      const auto slept = co_await pause;
-      if (!slept) {
-        r.note(Detail::kDownstreamDisconnect);
-        r.exchange.abort();
+    base::Fields& fields = r.exchange.request().fields;
+    fields.set(base::FieldId::kEnvoyAttemptCount, fields.keep(fmt::to_string(r.attempts)));
+    const Outcome outcome = co_await attempt(r, tried, fresh);
+    if (outcome.result) co_return;
+    Error why = outcome.result.error();
+    const bool replay = outcome.replay && !fresh;   // once more on a new connection; no retry of anybody's count
+    fresh = replay;
+    if (!replay) {
+      if (why.retry != base::Retry::kAlways || retried >= allowed) {
+        if (why.retry == base::Retry::kAlways && allowed > 0) r.flags.add("URX");
+        co_await give_up(r, why, retried > 0);
         co_return;
       }
-      r.cluster = r.state.cluster(*r.snapshot, r.decision.cluster);
-      if (r.cluster) continue;
+      ++retried;
+      net::Sleep pause(r.state.worker, backoff(r));
+      const net::CloseWatch client(r.exchange.connection(), pause, kClientGone, kAfterFin);
+      net::Deadline limit(r.state.worker, pause);
+      if (const auto left = time_left(r)) limit.arm(*left, kTimedOut);
+      const auto slept = co_await pause;
+      if (!slept) {
+        co_await give_up(r, slept.error(), false);
+        co_return;
+      }
     }
-    if (why.retry == base::Retry::kAlways && allowed > 0 && retried >= allowed) r.flags.add("URX");
-    const Detail detail = why.detail == Detail::kNone ? Detail::kUpstreamConnectFailure : why.detail;
-    if (retried > 0 && base::row(detail).body.starts_with("upstream connect error")) {
-      // Envoy says so in the body: "…before headers. retried and the latest reset reason: …"
-      std::string body(base::row(detail).body);
-      if (const auto at = body.find("reset reason:"); at != std::string::npos) body.insert(at, "retried and the latest ");
-      co_await reply(r, detail, 0, body);
-    } else {
-      co_await reply(r, detail);
+    // The configuration may have taken the cluster away while this request waited.
+    r.cluster = r.state.cluster(*r.snapshot, r.decision.cluster);
+    if (!r.cluster) {
+      co_await reply(r, Detail::kClusterNotFound);
+      co_return;
     }
-    co_return;
   }
 }
 
@@ -360,7 +412,7 @@ net::Task<> serve_request(http::DownstreamExchange& exchange, void* opaque) {
   r.path = head.original_path.empty() ? head.path : head.original_path;
   r.authority = head.authority;
   r.version = head.version;
-  r.grpc = head.fields.get(base::FieldId::kContentType).starts_with("application/grpc");
+  r.grpc = is_grpc(head.fields.get(base::FieldId::kContentType));
   context.connection.state = "request";
   context.state.counters.requests_total.add();
   if (const Error* error = exchange.error()) {

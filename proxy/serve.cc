@@ -3,7 +3,9 @@
 #include "http/detect.h"
 #include "http/h2_session.h"
 #include "proxy/first_bytes.h"
+#include "proxy/interception.h"
 #include "proxy/pump.h"
+#include "proxy/request_log.h"
 
 namespace proxy {
 namespace {
@@ -77,7 +79,7 @@ net::Task<Speaks> sniff_downstream(Connection& connection, bool http10) {
 
 // An undeclared port: HTTP and opaque bytes are told apart by what the client says first; when it says nothing for a
 // moment, the server is dialled and whoever speaks first decides.
-net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, uint32_t cluster_number) {
+net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, const base::ClusterSettings* wanted) {
   const bool http10 = state.shared.options().http10;
   connection.state = "detect";
   connection.waits_for = "client";
@@ -90,8 +92,7 @@ net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, uint
       co_return heard;
     }
   }
-  config::SnapshotHandle snapshot = state.snapshot;
-  upstream::Cluster* cluster = cluster_number == routing::RoutePlan::kMissing ? nullptr : state.cluster(*snapshot, cluster_number);
+  upstream::Cluster* cluster = wanted ? state.clusters.find(wanted->name) : nullptr;
   if (!cluster) {
     heard.speaks = co_await sniff_downstream(connection, http10);
     co_return heard;
@@ -99,7 +100,7 @@ net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, uint
   state.counters.detect_server_first.add();
   connection.waits_for = "connect";
   upstream::PickContext pick;
-  if (cluster->settings().original_dst) pick.original_dst = connection.dst.address;
+  aim(pick, connection, cluster->settings());
   upstream::AcquireCancel wait;
   auto lease = co_await cluster->connect_tcp(pick, wait);
   if (!lease) {
@@ -122,7 +123,8 @@ net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, uint
 // What a connection turned out to be.
 struct Path {
   enum class Kind : uint8_t { kClose, kHttp, kTcp } kind = Kind::kClose;
-  uint32_t cluster = routing::RoutePlan::kMissing;
+  // Where opaque bytes go. Settings, not the number: numbers belong to one snapshot, and a client may think for an hour.
+  std::shared_ptr<const base::ClusterSettings> cluster;
   std::unique_ptr<upstream::TcpLease> leased;
 };
 
@@ -132,13 +134,14 @@ net::Task<Path> choose_path(WorkerState& state, Connection& connection) {
   Path path;
   const routing::Listener* listener = state.snapshot ? state.snapshot->listener_for(connection.direction, connection.dst) : nullptr;
   if (!listener) co_return path;
-  path.cluster = listener->tcp_cluster;
+  const Kind kind = listener->kind;
+  if (listener->tcp_cluster != routing::RoutePlan::kMissing) path.cluster = state.snapshot->clusters()[listener->tcp_cluster];
   Speaks speaks = Speaks::kNobody;
-  switch (listener->kind) {
+  switch (kind) {
     case Kind::kHttp:
       // A declared HTTP port never dials early. Bytes that are no HTTP pass outbound where ALLOW_ANY lets them (traffic.md
       // §3.3); inbound they are a protocol error (§3.5), which the codec answers.
-      if (connection.direction != Direction::kOutbound || path.cluster == routing::RoutePlan::kMissing) {
+      if (connection.direction != Direction::kOutbound || !path.cluster) {
         speaks = Speaks::kHttp1;
         break;
       }
@@ -149,15 +152,22 @@ net::Task<Path> choose_path(WorkerState& state, Connection& connection) {
     case Kind::kTcp:
     case Kind::kPassthrough: speaks = Speaks::kOpaque; break;
     case Kind::kAuto: {
-      auto heard = co_await listen_to_both(state, connection, path.cluster);
+      auto heard = co_await listen_to_both(state, connection, path.cluster.get());
       speaks = heard.speaks;
       path.leased = std::move(heard.leased);
       break;
     }
-    case Kind::kBlackHole:
+    case Kind::kBlackHole: {
       // Closed, not reset: an RST that overtakes the end of the handshake would look like a port that nobody listens on.
-      state.counters.loops_refused.add();
+      // A loop through our own ports is nobody's traffic; REGISTRY_ONLY's is reported as what it swallowed (§3.6).
+      state.counters.black_hole.add();
+      const uint16_t port = connection.dst.address.port;
+      if (port == state.shared.options().outbound_port || port == state.shared.options().inbound_port) break;
+      TcpRecord record(state, connection);
+      record.settings = path.cluster;
+      record.fail(base::Detail::kNoHealthyUpstream);
       break;
+    }
   }
   if (speaks != Speaks::kNobody) path.kind = speaks == Speaks::kHttp1 ? Path::Kind::kHttp : Path::Kind::kTcp;
   co_return path;
@@ -174,12 +184,13 @@ net::Task<> serve_connection(net::Worker& worker, std::unique_ptr<net::Stream> s
     const auto dst = stream->original_dst();
     if (!dst) co_return;
     connection.dst = *dst;
+    connection.keeps_source = direction == Direction::kInbound && state.shared.transparent();
   }
   bool http = false;
   {
     Path path = co_await choose_path(state, connection);
     http = path.kind == Path::Kind::kHttp;
-    if (path.kind == Path::Kind::kTcp) co_await serve_tcp(state, connection, path.cluster, std::move(path.leased));
+    if (path.kind == Path::Kind::kTcp) co_await serve_tcp(state, connection, std::move(path.cluster), std::move(path.leased));
   }
   if (!http) co_return;
   connection.kind = "http";

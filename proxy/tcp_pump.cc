@@ -1,5 +1,6 @@
 #include <chrono>
 
+#include "proxy/interception.h"
 #include "proxy/request_log.h"
 #include "proxy/serve.h"
 
@@ -48,27 +49,26 @@ net::Task<> copy(net::Stream& from, net::Stream& to, Tunnel& tunnel, net::Deadli
 }
 }  // namespace
 
-net::Task<> serve_tcp(WorkerState& state, Connection& connection, uint32_t number, std::unique_ptr<upstream::TcpLease> leased) {
+net::Task<> serve_tcp(WorkerState& state, Connection& connection, std::shared_ptr<const base::ClusterSettings> to,
+                      std::unique_ptr<upstream::TcpLease> leased) {
   connection.kind = "tcp";
   connection.state = "connect";
   connection.waits_for = "connect";
   state.counters.tcp_total.add();
   TcpRecord record(state, connection);
-  config::SnapshotHandle snapshot = state.snapshot;
-  upstream::Cluster* cluster = number == routing::RoutePlan::kMissing ? nullptr : state.cluster(*snapshot, number);
+  // The tunnel keeps the settings it began with, not the snapshot: a connection of a week must not pin a mesh.
+  record.settings = std::move(to);
+  upstream::Cluster* cluster = record.settings ? state.clusters.find(record.settings->name) : nullptr;
   if (!cluster) {
     record.fail(Detail::kClusterNotFound);
     connection.stream->reset();
     co_return;
   }
-  // The tunnel keeps the settings it began with, not the snapshot: a connection of a week must not pin a mesh.
-  record.settings = snapshot->clusters()[number];
-  snapshot = {};
   if (!leased) {
     upstream::PickContext pick;
     std::optional<base::SocketAddress> picked;
     pick.picked = &picked;
-    if (record.settings->original_dst) pick.original_dst = connection.dst.address;
+    aim(pick, connection, *record.settings);
     upstream::AcquireCancel wait;
     auto lease = co_await cluster->connect_tcp(pick, wait);
     record.upstream_host = picked;

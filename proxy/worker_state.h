@@ -33,8 +33,13 @@ class Shared {
   // The sink of this path, opened at first use and kept: a stalled reader costs lines, nothing else.
   logs::Sink* access_log(const std::string& path);
   uint64_t access_log_dropped() const;
+  // Whether inbound connections come by TPROXY. Set before the listeners accept, and never afterwards.
+  bool transparent() const noexcept { return transparent_.load(std::memory_order_relaxed); }
+  void set_transparent() noexcept { transparent_.store(true, std::memory_order_relaxed); }
 
  private:
+  // Relaxed: accepting begins with a post after the store, which orders both.
+  std::atomic<bool> transparent_{false};
   const Options options_;
   mutable std::mutex lock_;
   std::unordered_map<std::string, std::weak_ptr<upstream::SharedLimits>> limits_;
@@ -44,7 +49,7 @@ class Shared {
 // The Envoy-named counters of one worker.
 struct Counters {
   explicit Counters(stats::Shard& shard);
-  stats::Cell &connections_total, &connections_active, &requests_total, &tcp_total, &detect_server_first, &loops_refused, &refused_requests;
+  stats::Cell &connections_total, &connections_active, &requests_total, &tcp_total, &detect_server_first, &black_hole, &refused_requests;
 };
 
 // Everything one worker owns: pools, the snapshot it works with, counters, its live connections.

@@ -38,12 +38,21 @@ base::Ip inbound_address(bool v4) {
   return ip;
 }
 
-bool bind_inbound_address(int fd, bool v4) {
+bool bind_address(int fd, const base::Ip& ip) {
   // The port is chosen at connect(), by the whole four-tuple: binding would take one of ~28,000 for all destinations together.
   const int one = 1;
   ::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-  const KernelAddress from({.ip = inbound_address(v4)});
+  const KernelAddress from({.ip = ip});
   return ::bind(fd, from.get(), from.length) == 0;
+}
+
+// Istio: the mark of its original_src filter; the TPROXY rules keep it on the connection and bring the answers back to lo.
+constexpr int kKeptSourceMark = 1337;
+
+bool bind_kept_source(int fd, const base::Ip& ip) {
+  const int one = 1;
+  const bool free = ::setsockopt(fd, ip.v4 ? IPPROTO_IP : IPPROTO_IPV6, ip.v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &one, sizeof one) == 0;
+  return free && ::setsockopt(fd, SOL_SOCKET, SO_MARK, &kKeptSourceMark, sizeof kKeptSourceMark) == 0 && bind_address(fd, ip);
 }
 
 }  // namespace
@@ -97,7 +106,7 @@ bool Connector::State::start() {
     return true;
   }
   set_tcp_options(fd);
-  if (to.from_inbound_address && !bind_inbound_address(fd, to.to.ip.v4)) {
+  if (to.source ? !bind_kept_source(fd, *to.source) : to.from_inbound_address && !bind_address(fd, inbound_address(to.to.ip.v4))) {
     end(connect_error(errno));
     return true;
   }

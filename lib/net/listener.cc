@@ -29,6 +29,11 @@ constexpr int kAcceptsPerTurn = 64;
 // Out of descriptors: existing connections get this long to end some before the next is refused.
 constexpr auto kOutOfDescriptors = 100ms;
 
+bool set_transparent(int fd, bool v6) noexcept {
+  const int one = 1;
+  return ::setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, &one, sizeof one) == 0;
+}
+
 Error listen_error() { return {.code = base::Code::kConnect, .sys = static_cast<uint16_t>(errno)}; }
 
 // An accepted socket on its way to its worker. Whatever happens to the message, it is closed and counted.
@@ -84,6 +89,11 @@ class Acceptor final : public ConnectionCounter, public std::enable_shared_from_
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
     if (spare_ >= 0) ::close(std::exchange(spare_, -1));
   }
+  Result<> make_transparent() {
+    if (!set_transparent(fd_, !address_.ip.v4)) return std::unexpected(listen_error());
+    options_.transparent = true;
+    return {};
+  }
   Worker& first() const noexcept { return worker(); }
   base::SocketAddress address() const noexcept { return address_; }
   uint32_t connections() const noexcept { return connections_.load(std::memory_order_relaxed); }
@@ -100,7 +110,7 @@ class Acceptor final : public ConnectionCounter, public std::enable_shared_from_
   const std::vector<Worker*> workers_;
   const Listener::Serve serve_;
   void* const context_;
-  const Listener::Options options_;
+  Listener::Options options_;
   std::optional<Descriptor> descriptor_;                 // while accepting
   int fd_;                                               // before start()
   int spare_;                                            // to be able to refuse when descriptors have run out
@@ -194,6 +204,7 @@ class SocketListener final : public Listener {
   void start() override {
     acceptor_->first().post([acceptor = acceptor_] { acceptor->start(); });
   }
+  Result<> make_transparent() override { return acceptor_->make_transparent(); }
   void close() override {
     acceptor_->first().post([acceptor = acceptor_] { acceptor->close(); });
   }
@@ -210,10 +221,7 @@ bool prepare(int fd, const base::SocketAddress& at, const Listener::Options& opt
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   // The kernel's default is a sysctl; we say what the contract says.
   if (v6 && ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero) != 0) return false;
-  if (options.transparent) {
-    const int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
-    if (::setsockopt(fd, level, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, &one, sizeof one) != 0) return false;
-  }
+  if (options.transparent && !set_transparent(fd, v6)) return false;
   set_tcp_options(fd);                                   // inherited by what it accepts
   const KernelAddress address(at);
   return ::bind(fd, address.get(), address.length) == 0 && ::listen(fd, options.backlog) == 0;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -88,6 +89,9 @@ class Listener {
                                                 const Options& options);
   virtual ~Listener() = default;       // on worker 0, or when the workers stand still; before they are destroyed
   virtual void start() = 0;            // any thread
+  // IP_TRANSPARENT after the fact, for whoever learns from its configuration that TPROXY is wanted. Before start(). Until then
+  // the kernel drops what TPROXY brings, and the clients' next SYN finds the door open. Errors: kConnect with errno (EPERM).
+  virtual Result<> make_transparent() = 0;
   virtual void close() = 0;            // any thread: takes what is queued in the kernel, then stops listening
   virtual base::SocketAddress address() const noexcept = 0;   // with the port the kernel chose for port 0
   virtual uint32_t connections() const noexcept = 0;          // open ones that it accepted; any thread
@@ -97,6 +101,9 @@ struct ConnectTo {
   base::SocketAddress to;
   std::chrono::milliseconds within{10'000};
   bool from_inbound_address = false;   // bind 127.0.0.6 or ::6 first (init.md §2.1 rule 8)
+  // Bind this address, whoever owns it, and mark the packets for the TPROXY rules (init.md §2.2); goes before
+  // from_inbound_address. Needs CAP_NET_RAW or CAP_NET_ADMIN; of the family of `to`.
+  std::optional<base::Ip> source{};
 };
 
 // One attempt to connect; `co_await connector` yields the stream. Errors: kConnect (origin upstream, retry always, errno,

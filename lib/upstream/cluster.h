@@ -31,6 +31,8 @@ struct PickContext {
   uint64_t hash = 0;                                   // consistent hashing, later
   std::span<const base::SocketAddress> already_tried{}; // endpoints to avoid while others are left
   std::optional<base::SocketAddress> original_dst{};   // for clusters with original_dst
+  // TPROXY: connect from this address (net::ConnectTo::source); its connections serve no other source.
+  std::optional<base::Ip> source{};
   // Out, may be null: the endpoint that was chosen, also when connecting to it failed (log line, and the next try avoids it).
   std::optional<base::SocketAddress>* picked = nullptr;
 };

@@ -63,7 +63,7 @@ void warn_of_http2(const base::ClusterSettings& settings) {
 // ---- Connection, Turn
 
 Connection::Connection(Pool& its_pool, Host& its_host, std::unique_ptr<net::Stream> stream, uint64_t its_generation)
-    : worker(its_pool.worker()), pool(its_pool), host(its_host), client(worker, std::move(stream), http::H1ClientOptions{}),
+    : worker(its_pool.worker()), pool(its_pool), host(its_host), client(worker, std::move(stream), http::H1ClientOptions{.limits = {}, .preserve_case = its_pool.settings().preserve_header_case}),
       generation(its_generation), too_long_(worker, *this) {}
 
 void Connection::watch_idle(std::chrono::milliseconds at_most) {
@@ -200,7 +200,8 @@ net::Task<Result<Connection*>> Pool::obtain(Host& host, AcquireCancel& owner, bo
 }
 
 net::Task<Result<std::unique_ptr<net::Stream>>> Pool::dial(Host& host, AcquireCancel& owner) {
-  const net::ConnectTo to{.to = host.endpoint.address, .within = settings_->connect_timeout, .from_inbound_address = settings_->from_inbound_address};
+  const net::ConnectTo to{.to = host.endpoint.address, .within = settings_->connect_timeout, .from_inbound_address = settings_->from_inbound_address,
+                          .source = host.source};
   const std::unique_ptr<Dial> attempt = dialer_.dial(worker_, to);
   const Waiting cancels(owner, *attempt);
   auto stream = co_await *attempt;
@@ -374,23 +375,28 @@ void Pool::serve(Host& host) noexcept {
 // A place that became free is the whole cluster's.
 void Pool::serve_all() noexcept {
   if (pending_ == 0 || settings_->max_connections == ~0u) return;
-  for (auto& [address, host] : hosts_) serve(*host);
+  for (auto& [key, host] : hosts_) serve(*host);
 }
 
 // ---- Endpoints and settings
 
 Host* Pool::pick(const PickContext& pick) {
   if (settings_->original_dst || settings_->load_balancer == base::LoadBalancer::kPassthrough) {
-    return pick.original_dst ? &host_for(*pick.original_dst) : nullptr;
+    return pick.original_dst ? &host_for({*pick.original_dst, pick.source}) : nullptr;
   }
-  return static_cast<Host*>(balancer_.pick(pick.already_tried));
+  auto* const chosen = static_cast<Host*>(balancer_.pick(pick.already_tried));
+  if (!chosen || !pick.source) return chosen;
+  Host& host = host_for({chosen->endpoint.address, pick.source});
+  host.endpoint = chosen->endpoint;
+  return &host;
 }
 
-Host& Pool::host_for(const base::SocketAddress& address) {
-  auto& host = hosts_[address];
+Host& Pool::host_for(const HostKey& key) {
+  auto& host = hosts_[key];
   if (!host) {
     host = std::make_unique<Host>();
-    host->endpoint.address = address;
+    host->endpoint.address = key.to;
+    host->source = key.source;
   }
   if (!host->listed) host->on_demand = true;
   return *host;
@@ -398,11 +404,11 @@ Host& Pool::host_for(const base::SocketAddress& address) {
 
 void Pool::update_endpoints(std::shared_ptr<const base::EndpointSet> endpoints) {
   endpoints_ = endpoints ? std::move(endpoints) : std::make_shared<base::EndpointSet>();
-  for (auto& [address, host] : hosts_) host->listed = false;
+  for (auto& [key, host] : hosts_) host->listed = false;
   std::vector<Target*> targets;
   targets.reserve(endpoints_->list.size());
   for (const base::Endpoint& endpoint : endpoints_->list) {
-    Host& host = host_for(endpoint.address);
+    Host& host = host_for({endpoint.address, {}});
     if (host.listed) continue;   // the same address twice is one endpoint
     host.listed = true;
     host.on_demand = false;
@@ -410,7 +416,7 @@ void Pool::update_endpoints(std::shared_ptr<const base::EndpointSet> endpoints) 
     targets.push_back(&host);
   }
   balancer_.set_targets(std::move(targets));
-  for (auto& [address, host] : hosts_) {
+  for (auto& [key, host] : hosts_) {
     if (host->listed || host->on_demand) continue;
     drop_idle(*host);
     while (Turn* turn = host->waiting.front()) turn->choose_again();
@@ -423,16 +429,16 @@ void Pool::update_settings(std::shared_ptr<const base::ClusterSettings> settings
   balancer_.set_kind(settings_->load_balancer);
   if (needs_other_connections(*old, *settings_)) {
     ++generation_;
-    for (auto& [address, host] : hosts_) drop_idle(*host);
+    for (auto& [key, host] : hosts_) drop_idle(*host);
     if (old->protocol != settings_->protocol) warn_of_http2(*settings_);
   }
-  for (auto& [address, host] : hosts_) serve(*host);   // limits may have grown, or ended
+  for (auto& [key, host] : hosts_) serve(*host);   // limits may have grown, or ended
   std::erase_if(hosts_, [this](const auto& entry) { return unused(*entry.second); });
 }
 
 void Pool::retire() noexcept {
   retired_ = true;
-  for (auto& [address, host] : hosts_) {
+  for (auto& [key, host] : hosts_) {
     drop_idle(*host);
     serve(*host);
   }
@@ -444,7 +450,7 @@ bool Pool::unused(const Host& host) const noexcept {
 }
 
 void Pool::forget_if_unused(Host& host) noexcept {
-  if (unused(host)) hosts_.erase(host.endpoint.address);
+  if (unused(host)) hosts_.erase(HostKey{host.endpoint.address, host.source});
 }
 
 Cluster::View Pool::view() const {
@@ -461,12 +467,25 @@ Cluster::View Pool::view() const {
     view.connections_active += active;
     view.requests_active += host.leased;
     if (!show) return;
+    if (host.source) {   // one line per endpoint, however many clients it is dialled for
+      const auto same = [&](const Cluster::EndpointView& shown) { return shown.endpoint.address == host.endpoint.address; };
+      const auto found = std::ranges::find_if(view.endpoints, same);
+      if (found != view.endpoints.end()) {
+        found->connections_active += active;
+        found->connections_idle += host.idle_connections;
+        found->requests_active += host.leased;
+        found->connections_total += host.connections_total;
+        found->connect_failures += host.connect_failures;
+        found->requests_total += host.requests_total;
+        return;
+      }
+    }
     view.endpoints.push_back({.endpoint = host.endpoint, .connections_active = active, .connections_idle = host.idle_connections,
                               .requests_active = host.leased, .connections_total = host.connections_total,
                               .connect_failures = host.connect_failures, .requests_total = host.requests_total});
   };
   for (const Target* target : balancer_.targets()) add(*static_cast<const Host*>(target), true);
-  for (const auto& [address, host] : hosts_) {
+  for (const auto& [key, host] : hosts_) {
     if (!host->listed) add(*host, host->on_demand);
   }
   return view;

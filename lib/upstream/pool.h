@@ -76,8 +76,20 @@ class Turn final : public net::Cancellable, public base::ListLink, private net::
   std::coroutine_handle<> waiter_;
 };
 
-// One endpoint with its connections. Lives while it is listed or anything of it is in use.
+// One endpoint with its connections. Lives while it is listed or anything of it is in use. What is connected from an address
+// that somebody chose is a host of its own, so that no request travels under another client's name.
+struct HostKey {
+  base::SocketAddress to;
+  std::optional<base::Ip> source;
+  friend bool operator==(const HostKey&, const HostKey&) = default;
+};
+struct HostKeyHash {
+  size_t operator()(const HostKey& key) const noexcept {
+    return std::hash<base::SocketAddress>{}(key.to) * 31 + (key.source ? std::hash<base::Ip>{}(*key.source) : 0);
+  }
+};
 struct Host final : Target {
+  std::optional<base::Ip> source;
   base::IntrusiveList<Connection> idle;                // front: used last, taken first
   base::IntrusiveList<Turn> waiting;                   // front: waits longest
   bool listed = false;                                 // in the cluster's endpoint set
@@ -127,7 +139,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
  private:
   class Claim;
   Host* pick(const PickContext& pick);
-  Host& host_for(const base::SocketAddress& address);
+  Host& host_for(const HostKey& key);
   net::Task<Result<Connection*>> obtain(Host& host, AcquireCancel& owner, bool fresh);
   net::Task<Result<std::unique_ptr<net::Stream>>> dial(Host& host, AcquireCancel& owner);
   Lease lease(Connection& connection, std::pmr::memory_resource* arena);
@@ -154,7 +166,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   Dialer& dialer_;
   FastRandom chance_;
   LoadBalancer balancer_;
-  std::unordered_map<base::SocketAddress, std::unique_ptr<Host>> hosts_;
+  std::unordered_map<HostKey, std::unique_ptr<Host>, HostKeyHash> hosts_;
   base::IntrusiveList<Connection> dropped_;            // wait for their last turn
   uint64_t generation_ = 0;                            // connections of an older one are not used again
   bool retired_ = false;
