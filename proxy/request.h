@@ -15,21 +15,23 @@
 
 namespace proxy {
 
-// What is cancelled when the client leaves or time runs out while a request waits upstream: it hands the reason on to
-// whatever the request waits for at that moment.
+// What is cancelled when the client leaves or time runs out while a request is being served: it hands the reason on to
+// whatever waits. Once an answer has begun that is both sides: the answer may be waiting for a client that does not read.
 class Stopper final : public net::Cancellable {
  public:
-  // Returns the one that was set before; null stops handing on.
-  void target(net::Cancellable* next) noexcept {
-    target_ = next;
-    if (next && cancelled()) next->cancel(why());
+  void target(net::Cancellable* upstream, net::Cancellable* downstream = nullptr) noexcept {
+    upstream_ = upstream;
+    downstream_ = downstream;
+    if (cancelled()) on_cancel();
   }
 
  private:
   void on_cancel() noexcept override {
-    if (target_) target_->cancel(why());
+    if (upstream_) upstream_->cancel(why());
+    if (downstream_) downstream_->cancel(why());
   }
-  net::Cancellable* target_ = nullptr;
+  net::Cancellable* upstream_ = nullptr;
+  net::Cancellable* downstream_ = nullptr;
 };
 
 // Everything one HTTP request remembers; lives in the frame that serves it.
@@ -50,6 +52,8 @@ struct Request {
   http::DownstreamExchange& exchange;
   config::SnapshotHandle snapshot;
   std::chrono::steady_clock::time_point start;
+  // When the request was complete: the route's timeout counts from here, over all tries (traffic.md §2.1.2 timeout).
+  std::optional<std::chrono::steady_clock::time_point> complete;
   routing::Decision decision;
   upstream::Cluster* cluster = nullptr;
   const base::ClusterSettings* settings = nullptr; // of the cluster, from the snapshot
@@ -57,6 +61,7 @@ struct Request {
   uint32_t attempts = 0;
   uint16_t status = 0;                             // 0: no final head was sent
   Flags flags;
+  uint16_t sys = 0;                                // errno of the connect that failed last
   base::Detail detail = base::Detail::kNone;
   std::optional<base::SocketAddress> upstream_host, upstream_local;
   std::shared_ptr<const base::WorkloadInfo> upstream_workload;

@@ -1,5 +1,11 @@
 #include "proxy/request_log.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
 namespace proxy {
 namespace {
 using routing::Direction;
@@ -19,14 +25,20 @@ std::chrono::system_clock::time_point wall_of(const WorkerState& state, std::chr
   return state.worker.wall() - std::chrono::duration_cast<std::chrono::system_clock::duration>(ago);
 }
 
+// What Envoy writes of a connect that failed: the errno's words, with underscores among the details.
+void connect_failure(uint16_t sys, std::string& details, std::string& reason) {
+  reason = fmt::format("delayed connect error: {}", std::strerror(sys == 0 ? ECONNREFUSED : sys));
+  details = fmt::format("upstream_reset_before_response_started{{remote_connection_failure|{}}}", reason);
+  std::ranges::replace(details, ' ', '_');
+}
+
 void record(Request& r, std::string_view flags) {
   telemetry::RequestLabels labels;
   labels.reporter = reporter(r.connection.direction);
   labels.cluster = r.settings;
-  if (r.connection.direction != Direction::kInbound) {
-    labels.fallback_host = r.authority;
-    labels.peer = r.upstream_workload.get();
-  }
+  if (r.connection.direction != Direction::kInbound) labels.peer = r.upstream_workload.get();
+  // Elsewhere the Host is a stranger's word: at a gateway it would fill the metrics with names of his choice.
+  if (r.connection.direction == Direction::kOutbound) labels.fallback_host = r.authority;
   // REGISTRY_ONLY's answer belongs to the cluster that swallows (traffic.md §3.6).
   if (!r.settings && r.detail == base::Detail::kDirectResponse) labels.fallback_name = "BlackHoleCluster";
   labels.status = r.status;
@@ -63,7 +75,12 @@ void finish_request(Request& r) {
   entry.response_code = r.status;
   entry.flags = flags;
   entry.details = base::row(r.detail).text;
-  if (r.detail == base::Detail::kUpstreamConnectFailure) entry.transport_failure_reason = "delayed connect error: Connection refused";
+  std::string details, reason;
+  if (r.detail == base::Detail::kUpstreamConnectFailure) {
+    connect_failure(r.sys, details, reason);
+    entry.details = details;
+    entry.transport_failure_reason = reason;
+  }
   entry.bytes_received = r.exchange.bytes_received();
   entry.bytes_sent = r.exchange.bytes_sent();
   if (r.settings) entry.cluster = r.settings->name;

@@ -15,7 +15,8 @@ net::Task<> serve_outbound(net::Worker& worker, std::unique_ptr<net::Stream> str
 net::Task<> serve_inbound(net::Worker& worker, std::unique_ptr<net::Stream> stream, void* unused);
 net::Task<> serve_gateway(net::Worker& worker, std::unique_ptr<net::Stream> stream, void* unused);
 
-// Opaque bytes to `cluster` of the snapshot that is current now. `leased`: an upstream connection that is open already.
-net::Task<> serve_tcp(WorkerState& state, Connection& connection, uint32_t cluster, std::unique_ptr<upstream::TcpLease> leased = nullptr);
+// Opaque bytes to the cluster with these settings (null: there is none). `leased`: an upstream connection that is open already.
+net::Task<> serve_tcp(WorkerState& state, Connection& connection, std::shared_ptr<const base::ClusterSettings> to,
+                      std::unique_ptr<upstream::TcpLease> leased);
 
 }  // namespace proxy

@@ -94,7 +94,7 @@ Counters::Counters(stats::Shard& shard)
       requests_total(shard.counter("envoy_http_downstream_rq_total")),
       tcp_total(shard.counter("envoy_tcp_downstream_cx_total")),
       detect_server_first(shard.counter("sluice_detect_server_first_total")),
-      loops_refused(shard.counter("sluice_black_hole_connections_total")),
+      black_hole(shard.counter("sluice_black_hole_connections_total")),
       refused_requests(shard.counter("envoy_http_downstream_cx_protocol_error")) {}
 
 WorkerState::WorkerState(net::Worker& w, Shared& s, stats::Shard& sh, const upstream::ClusterSeams& seams)

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <ranges>
 
 #include "config/pipeline.h"
 
@@ -88,7 +89,8 @@ void Publisher::publish(std::shared_ptr<routing::Snapshot> next, std::shared_ptr
     impl_->current = next;
   }
   impl_->version.store(version, std::memory_order_release);
-  for (const auto& one : impl_->workers) {
+  // Worker 0 comes last: a gateway opens its ports there, and the others should know the ports' listeners by then.
+  for (const auto& one : std::views::reverse(impl_->workers)) {
     SnapshotHandle handle(next ? new SnapshotHandle::Lease(next, impl_->returns) : nullptr);
     one->worker->post([impl = impl_.get(), to = one.get(), version, handle = std::move(handle), endpoints]() mutable {
       impl->apply(*to->worker, std::move(handle), std::move(endpoints));

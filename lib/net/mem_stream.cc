@@ -219,6 +219,7 @@ void MemEnd::break_off() noexcept {
 void MemEnd::on_cancel() noexcept {
   if (!unsent_.empty()) cut_ = true;
   unsent_.clear();
+  if (watch_) watch_->saw_error();   // whoever waits for somebody else meanwhile must learn that this end is gone
   if (reading_) worker().ready(*reading_);
   if (writing_) worker().ready(*writing_);
 }

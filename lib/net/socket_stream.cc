@@ -282,6 +282,7 @@ void SocketStream::on_cancel() noexcept {
     const linger now{.l_onoff = 1, .l_linger = 0};
     ::setsockopt(descriptor_.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
   }
+  if (watch_) watch_->saw_error();   // whoever waits for somebody else meanwhile must learn that this end is gone
   if (reading_) worker().ready(*reading_);
   if (writing_) worker().ready(*writing_);
 }
