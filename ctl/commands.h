@@ -46,6 +46,7 @@ int wait(const WaitOptions& options);
 
 struct UpOptions {
   std::string folder, world;
+  uint16_t publish = 0;                // on 127.0.0.1 of this machine, to the gateway; 0: nowhere
 };
 int up(const UpOptions& options);
 int down(const std::string& world);

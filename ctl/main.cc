@@ -64,6 +64,7 @@ void add_offline(CLI::App& app, Given& given) {
 void add_worlds(CLI::App& app, Given& given) {
   auto* up = app.add_subcommand("up", "run every Pod and Deployment of a folder on this machine, injected");
   up->add_option("folder", given.up.folder, "folder of YAML; it is watched")->required();
+  up->add_option("--publish", given.up.publish, "port of this machine's loopback that leads to the gateway");
   add_world(up, given.up.world);
   up->callback([&given] { given.status = ctl::up(given.up); });
 

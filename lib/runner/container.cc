@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -173,6 +174,15 @@ void take_builtin(const PodFacts& facts, ContainerSpec& spec) {
   for (const uint16_t port : spec.ports) spec.command.insert(spec.command.end(), {"--port", std::to_string(port)});
 }
 
+// Said, not passed over: an app that reads its configuration from a volume would behave strangely.
+void note_volumes(const Node& container, const PodFacts& facts, std::vector<std::string>& notes) {
+  std::string paths;
+  const Node* mounts = container.find("volumeMounts");
+  if (!mounts || text_at(container, "name") == "istio-proxy" || text_at(container, "name") == "istio-init") return;
+  for (const Node& mount : mounts->list) paths += (paths.empty() ? "" : ", ") + std::string(text_at(mount, "mountPath"));
+  if (!paths.empty()) notes.push_back(fmt::format("{}/{}: volumes are not mounted here: {}", facts.plan->workload, text_at(container, "name"), paths));
+}
+
 }  // namespace
 
 ContainerSpec container_spec(const Node& container, const PodFacts& facts, std::vector<std::string>& notes) {
@@ -197,6 +207,7 @@ ContainerSpec container_spec(const Node& container, const PodFacts& facts, std::
     take_builtin(facts, spec);
   }
   for (const auto& [name, value] : variables) spec.environment.push_back(name + '=' + value);
+  note_volumes(container, facts, notes);
   spec.working_folder = text_at(container, "workingDir", "/");
   take_security(container, facts, spec);
   return spec;

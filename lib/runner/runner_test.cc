@@ -199,6 +199,11 @@ TEST(Container, SecurityContext_ContainerBeforePod) {
   EXPECT_THAT(one.spec.capabilities, ElementsAre("NET_ADMIN"));
 }
 
+TEST(Container, VolumeMounts_AreSaidToBeMissing) {
+  const OneContainer one("{name: c, command: [x], volumeMounts: [{name: v, mountPath: /data}, {name: w, mountPath: /cache}]}\n");
+  EXPECT_THAT(one.notes, ElementsAre("Pod/default/p/c: volumes are not mounted here: /data, /cache"));
+}
+
 // --- record
 
 TEST(Record, JsonAndBack_IsTheSame) {
