@@ -82,7 +82,21 @@ class MemDialer final : public upstream::Dialer {
       Result<std::unique_ptr<net::Stream>> take() override { return std::move(result_); }
       Result<std::unique_ptr<net::Stream>> result_;
     };
+    // Packets vanish: only cancelling ends it.
+    class Silent final : public upstream::Dial, net::Op {
+     public:
+      explicit Silent(net::Worker& worker) : net::Op([](net::Op& op) noexcept { static_cast<Silent&>(op).waiter_.wake(); }), worker_(worker) {}
+
+     private:
+      void on_cancel() noexcept override { worker_.ready(*this); }
+      bool start() override { return cancelled(); }
+      void wait(net::Waiter waiter) noexcept override { waiter_ = waiter; }
+      Result<std::unique_ptr<net::Stream>> take() override { return std::unexpected(why()); }
+      net::Worker& worker_;
+      net::Waiter waiter_;
+    };
     dialled.push_back(to.to);
+    if (silent) return std::make_unique<Silent>(worker_);
     if (refuse > 0) {
       --refuse;
       return std::make_unique<Ready>(std::unexpected(Error{.code = base::Code::kConnect, .origin = base::Origin::kUpstream,
@@ -94,6 +108,7 @@ class MemDialer final : public upstream::Dialer {
     return std::make_unique<Ready>(std::unique_ptr<net::Stream>(std::move(ours)));
   }
   int refuse = 0;
+  bool silent = false;
   size_t capacity = 64 * 1024;
   std::vector<base::SocketAddress> dialled;
   std::deque<Server> servers;
@@ -345,6 +360,80 @@ TEST_F(Pump, NobodyAnswersInTime_504_UT) {
   EXPECT_TRUE(has(c.got, "upstream request timeout"));
   EXPECT_TRUE(has(lines_.lines.at(0), " 504 UT response_timeout"));
   EXPECT_TRUE(s.ended) << "the upstream request is cancelled";
+}
+
+TEST_F(Pump, TimeLimit_CoversConnecting) {
+  dialer_.silent = true;
+  Peer& c = client();
+  c.say(get("/slow"));
+  worker_.advance(2001ms);
+  EXPECT_TRUE(c.got.starts_with("HTTP/1.1 504 ")) << c.got;
+  EXPECT_TRUE(has(lines_.lines.at(0), " 504 UT response_timeout")) << lines_.lines[0];
+}
+
+TEST_F(Pump, TimeLimit_EndsAnAnswerNobodyReads) {
+  auto [ours, theirs] = net::mem_pipe(worker_, {.capacity = 1024, .a_address = {}, .b_address = {}, .original_dst = {{*base::Ip::parse("10.96.0.9"), 80}, true}});
+  clients_.push_back(std::make_unique<Peer>(worker_, std::move(theirs)));   // never listens
+  worker_.spawn(serve_outbound(worker_, std::move(ours), nullptr));
+  clients_.back()->say(get("/slow"));
+  Peer& s = server();
+  s.say("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + std::string(100'000, 'x'));
+  worker_.advance(2001ms);
+  ASSERT_EQ(lines_.lines.size(), 1u);
+  EXPECT_TRUE(has(lines_.lines[0], " 200 UT ")) << lines_.lines[0];
+  EXPECT_TRUE(s.ended);
+}
+
+TEST_F(Pump, ClientLeavesWhileUpstreamTakesNothing_DC) {
+  dialer_.capacity = 4096;
+  Peer& c = client();
+  c.say("POST /u HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000000\r\n\r\n" + std::string(30'000, 'x'));
+  ASSERT_EQ(dialer_.servers.size(), 1u);
+  c.stream->reset();
+  settle();
+  worker_.advance(1s);
+  ASSERT_EQ(lines_.lines.size(), 1u);
+  EXPECT_TRUE(has(lines_.lines[0], " 0 DC downstream_remote_disconnect")) << lines_.lines[0];
+}
+
+TEST_F(Pump, ClientEndsInsideItsBody_DC) {
+  Peer& c = client();
+  c.say("POST /u HTTP/1.1\r\nHost: shop\r\nContent-Length: 10\r\n\r\nabc");
+  Peer& s = server();
+  c.stream->shutdown_write();
+  settle();
+  EXPECT_TRUE(s.ended);
+  ASSERT_EQ(lines_.lines.size(), 1u);
+  EXPECT_TRUE(has(lines_.lines[0], " 0 DC downstream_remote_disconnect")) << lines_.lines[0];
+}
+
+TEST_F(Pump, ServiceGoesWhileARequestWaits_NothingIsTouchedAfterwards) {
+  Peer& c = client();
+  c.say(get("/1", "", "one"));
+  Peer& s = server();
+  s.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  c.say(get("/2", "", "one"));
+  std::string without(kMesh);
+  const auto begin = without.find("---\napiVersion: v1\nkind: Service\nmetadata: {name: one,");
+  without.erase(begin, without.find("---", begin + 4) - begin);
+  publish(without);
+  s.stream->shutdown_write();
+  settle();
+  EXPECT_TRUE(has(c.got, "HTTP/1.1 503 ")) << c.got;
+}
+
+TEST_F(Pump, ConfigurationChangesWhileAClientThinks_BytesGoWhereItDialled) {
+  Peer& c = client(91);
+  std::string more(kMesh);
+  for (int i = 0; i < 5; ++i)   // services that come first in every order: all numbers move
+    more = "apiVersion: v1\nkind: Service\nmetadata: {name: aa" + std::to_string(i) + ", namespace: default}\nspec: {clusterIP: 10.96.1." +
+           std::to_string(i + 1) + ", ports: [{name: http, port: 80}, {name: tcp-x, port: 90}]}\n---\n" + more;
+  publish(more);
+  c.say("\x01\x02 no http at all\r\n");
+  worker_.advance(6ms);
+  Peer& s = server();
+  EXPECT_EQ(s.got, "\x01\x02 no http at all\r\n");
+  EXPECT_EQ(dialer_.dialled.back().port, 91);
 }
 
 TEST_F(Pump, LocalReplies_SpeakIstio) {
