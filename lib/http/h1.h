@@ -19,6 +19,10 @@ struct Limits {
   size_t chunk_line = 16 * 1024, chunk_extensions = 16 * 1024;
   std::chrono::milliseconds head_time{15'000};         // from the first byte of a request to the end of its head
   std::chrono::milliseconds idle_time{3'600'000};      // between requests
+  // How slowly the peer may send a body before the final answer begins: counted while we wait for it and never while our own
+  // side is slow. 0: as slowly as it likes. The rate is an average over 30 s that began with a byte.
+  std::chrono::milliseconds body_idle_time{0};
+  size_t body_bytes_per_second = 0;
 };
 struct H1Options {
   Limits limits;

@@ -89,6 +89,7 @@ Result<> ResponseWriter::encode_head(const Send& send, OutBuffer& out, size_t ex
     if (request_.version == Version::kHttp10) return {};  // RFC 9110 §15.2: an HTTP/1.0 client knows no interim answers
   } else {
     if (!choose_framing(send, hop)) return std::unexpected(broken);
+    body_.unhurried();
     // A client that still waits for 100 may or may not send its body now: nobody can tell, so the connection cannot go on.
     closes_ |=
         !hop_.keep_alive || connection_.draining || (hop_.expects_continue && !continued_ && !body_.ended() && body_.received() == 0);

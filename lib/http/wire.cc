@@ -4,6 +4,7 @@
 
 namespace http {
 
+using namespace std::chrono_literals;
 using base::Code;
 using base::Detail;
 using base::Origin;
@@ -29,12 +30,70 @@ Error seen_from(Side side, const net::Stream& stream, Error error, Detail upstre
 
 }  // namespace
 
+// Long enough that a lossy link, which stalls for seconds and then delivers much, is no slow client.
+constexpr std::chrono::milliseconds kPaceWindow = 30s;
+
+void Pace::stop() noexcept {
+  limits_ = nullptr;
+  disarm();
+}
+
+void Pace::waits() noexcept {
+  if (!limits_) return;
+  const auto now = worker().now();
+  if (!waiting_) silent_since_ = now;
+  waiting_ = true;
+  counted_until_ = now;
+  arm_next();
+}
+
+void Pace::count_waiting() noexcept {
+  const auto now = worker().now();
+  if (bytes_ > 0) waited_ += std::chrono::duration_cast<std::chrono::milliseconds>(now - counted_until_);
+  counted_until_ = now;
+}
+
+void Pace::came(size_t bytes) noexcept {
+  if (!limits_) return;
+  if (waiting_) {
+    disarm();
+    count_waiting();
+    waiting_ = false;
+  }
+  bytes_ += bytes;
+}
+
+void Pace::arm_next() noexcept {
+  auto next = std::chrono::milliseconds::max();
+  if (limits_->body_idle_time > 0ms)
+    next = limits_->body_idle_time - std::chrono::duration_cast<std::chrono::milliseconds>(worker().now() - silent_since_);
+  if (limits_->body_bytes_per_second > 0 && bytes_ > 0) next = std::min(next, kPaceWindow - waited_);
+  if (next != std::chrono::milliseconds::max()) arm(next);
+}
+
+void Pace::fire() noexcept {
+  count_waiting();
+  const bool silent = limits_->body_idle_time > 0ms && worker().now() - silent_since_ >= limits_->body_idle_time;
+  const bool over = bytes_ > 0 && waited_ >= kPaceWindow;
+  const uint64_t wanted = limits_->body_bytes_per_second * static_cast<uint64_t>(kPaceWindow / 1s);
+  if (silent || (over && bytes_ < wanted)) return body_.too_slow();
+  if (over) {
+    waited_ = {};
+    bytes_ = 0;
+  }
+  arm_next();
+}
+
+void Body::too_slow() noexcept { stop({.code = Code::kTimeout, .origin = Origin::kDownstream, .detail = Detail::kRequestBodyTimeout}); }
+
 void Body::start(Framing framing, uint64_t length, const Limits& limits, std::pmr::memory_resource* arena) {
   decoder_.start(framing, length, limits, arena);
+  if (side_ == Side::kDownstream) pace_.start(limits);
   prime();
 }
 
 void Body::open_tunnel() {
+  unhurried();
   settle();
   static constexpr Limits kNoLimits{};
   decoder_.start(Framing::kUntilClose, 0, kNoLimits, nullptr);
@@ -96,6 +155,7 @@ bool Body::start_next(Next& next) {
     read_->waiter = net::Waiter::to<&Body::on_read>(*this);
     if (!read_->start()) {
       next_ = &next;
+      pace_.waits();
       return false;
     }
     Result<net::Borrowed> read = std::move(read_->result);
@@ -105,6 +165,7 @@ bool Body::start_next(Next& next) {
 }
 
 bool Body::take(Next& next, Result<net::Borrowed> read) {
+  pace_.came(read ? read->size() : 0);
   if (!read) {
     error_ = seen_from(side_, stream_, read.error(), Detail::kUpstreamBroken);
   } else if (read->empty()) {
@@ -139,13 +200,14 @@ void Body::on_read() {
     if (take(*next, std::move(read))) break;
     read_.emplace(&stream_);
     read_->waiter = net::Waiter::to<&Body::on_read>(*this);
-    if (!read_->start()) return;
+    if (!read_->start()) return pace_.waits();
   }
   next_ = nullptr;
   next->waiter.wake();
 }
 
 void Body::stop(Error why) noexcept {
+  pace_.stop();
   if (!error_) error_ = why;
   if (!next_ || queued) return;
   read_.reset();

@@ -12,12 +12,36 @@ namespace http {
 
 enum class Side : uint8_t { kDownstream, kUpstream };  // which neighbour of ours this connection leads to
 
+class Body;
+
+// Tells the body that its peer sends too slowly (Limits::body_idle_time, body_bytes_per_second): a client that holds a request
+// open with a byte now and then holds an upstream connection too (CVE-2007-6750's other half).
+class Pace final : private net::Timer {
+ public:
+  Pace(Body& body, net::Worker& worker) noexcept : Timer(worker), body_(body) {}
+  void start(const Limits& limits) noexcept { limits_ = limits.body_idle_time.count() > 0 || limits.body_bytes_per_second > 0 ? &limits : nullptr; }
+  void stop() noexcept;
+  void waits() noexcept;                // a read waits for the peer
+  void came(size_t bytes) noexcept;     // and has these bytes now
+
+ private:
+  void fire() noexcept override;
+  void count_waiting() noexcept;
+  void arm_next() noexcept;
+  Body& body_;
+  const Limits* limits_ = nullptr;      // null: no hurry
+  bool waiting_ = false;
+  std::chrono::steady_clock::time_point silent_since_{}, counted_until_{};
+  std::chrono::milliseconds waited_{};  // in this window, which began with a byte
+  uint64_t bytes_ = 0;                  // in this window; 0: none is open
+};
+
 // The readable half of an HTTP/1 message: bytes that came behind its head (they stand in `surplus`), then the stream. No frame
 // of its own. What follows the body goes back to `surplus`.
 class Body final : public BodySource, private net::Op {
  public:
   Body(Side side, net::Stream& stream, net::Slab& surplus) noexcept
-      : Op([](Op& op) noexcept { static_cast<Body&>(op).stopped(); }), side_(side), stream_(stream), surplus_(surplus) {}
+      : Op([](Op& op) noexcept { static_cast<Body&>(op).stopped(); }), side_(side), stream_(stream), surplus_(surplus), pace_(*this, stream.worker()) {}
   void start(Framing framing, uint64_t length, const Limits& limits, std::pmr::memory_resource* arena);
   void open_tunnel();  // from here on every byte up to the end of the stream
   // Gives back what the last piece held; afterwards `surplus` begins with what follows the body. Pieces are gone.
@@ -26,6 +50,8 @@ class Body final : public BodySource, private net::Op {
   bool drain(size_t at_most);
   // Nobody wants the rest: whoever waits for it gets `why` in a turn of its own, and the stream lives on.
   void stop(Error why) noexcept;
+  void unhurried() noexcept { pace_.stop(); }  // the answer has begun: an upload may now last as long as the answer
+  void too_slow() noexcept;
   bool failed() const noexcept { return error_.has_value(); }
   uint64_t received() const noexcept { return received_; }
 
@@ -52,6 +78,7 @@ class Body final : public BodySource, private net::Op {
   std::optional<Error> error_;
   std::optional<net::ReadOp> read_;
   Next* next_ = nullptr;
+  Pace pace_;
 };
 
 // The writable half: frames body pieces as the head promised and keeps the promise (content-length to the byte). A message
