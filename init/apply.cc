@@ -16,6 +16,7 @@
 #include "init/environment.h"
 #include "init/native.h"
 #include "init/netlink.h"
+#include "init/nft_dump.h"
 #include "init/say.h"
 #include "init/tools.h"
 #include "iptables/nft.h"
@@ -48,6 +49,7 @@ struct Holding {
   Tools tools;
   Saved saved[2];
   FamilyRules own[2];
+  bool blank[2] = {};  // nobody has a table in this family: what is there afterwards is what we made
   bool usable = true;  // its programs could read the tables
   std::string why_not;
   const Saved& state(bool ipv4) const { return saved[ipv4 ? 0 : 1]; }
@@ -56,15 +58,31 @@ struct Holding {
   bool any_rules() const { return saved[0].has_rules() || saved[1].has_rules(); }
 };
 
+bool has_table(const std::vector<NftTable>& tables, bool ipv4) {
+  return std::ranges::find(tables, ipv4 ? "ip" : "ip6", &NftTable::family) != tables.end();
+}
+
+RuleCounts counts(const FamilyRules& rules) {
+  RuleCounts out;
+  for (const auto table : iptables::kTables)
+    for (const auto& rule : rules[table]) ++out[{std::string(name_of(table)), rule.chain}];
+  return out;
+}
+
 class Session {
  public:
   Session(const iptables::Options& options, const RuleSet& rules, Netlink netlink)
       : options_(options), rules_(rules), netlink_(std::move(netlink)) {}
 
   Done look() {
+    const auto tables = nft_tables();
     for (auto& tools : Tools::installed(options_.cni_mode ? options_.network_namespace : "")) {
       Holding holding{.tools = std::move(tools), .saved = {}, .own = {}, .why_not = {}};
       for (const bool ipv4 : kFamilies) {
+        if (tables && !has_table(*tables, ipv4) && holding.tools.backend() == iptables::Backend::kNft) {
+          holding.blank[ipv4 ? 0 : 1] = true;
+          continue;
+        }
         auto saved = holding.tools.save(ipv4);
         if (!saved && ipv4) {
           holding.usable = false;
@@ -189,6 +207,7 @@ class Session {
 
   // The kernel must hold what was asked for before the pod goes on.
   Done verify(const Holding& holding, bool ipv4) const {
+    if (holding.blank[ipv4 ? 0 : 1] && nft_rule_counts(ipv4) == counts(rules_.family(ipv4))) return {};
     const auto saved = holding.tools.save(ipv4);
     if (!saved) return std::unexpected(saved.error());
     const auto& wanted = rules_.family(ipv4);

@@ -15,6 +15,7 @@
 
 #include "init/environment.h"
 #include "init/native.h"
+#include "init/nft_dump.h"
 #include "init/program.h"
 #include "init/say.h"
 #include "init/tools.h"
@@ -114,6 +115,23 @@ TEST(Apply, SecondRun_ChangesNothingAndLegacyStaysUntouched) {
     CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
     CHECK_THAT(state(true) == four && state(false) == six && output("ip", {"rule"}) == routes);
     CHECK_THAT(read_file("/proc/net/ip_tables_names").empty());
+    return true;
+  }));
+}
+
+TEST(NftDump, SaysWhatTheProgramsMade) {
+  EXPECT_TRUE(in_namespace([] {
+    CHECK_THAT(nft_tables() == std::vector<NftTable>{});
+    CHECK_THAT(nft_rule_counts(true) == RuleCounts{});
+    CHECK_THAT(tool("iptables-nft", {"-t", "mangle", "-N", "OTHER"}) && tool("nft", {"add", "table", "inet", "istio-proxy-nat"}));
+    const std::vector<NftTable> tables{{"ip", "mangle"}, {"inet", "istio-proxy-nat"}};
+    CHECK_THAT(nft_tables() == tables);
+    CHECK_THAT(native_tables() == std::vector<std::string>{"inet istio-proxy-nat"});
+    std::string rules;
+    for (int i = 0; i < 300; ++i) rules += "add rule ip mangle OTHER counter\n";  // more than one datagram of the dump
+    CHECK_THAT(good(feed_nft(rules)));
+    const RuleCounts many{{{"mangle", "OTHER"}, 300}};
+    CHECK_THAT(nft_rule_counts(true) == many && nft_rule_counts(false) == RuleCounts{});
     return true;
   }));
 }

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "init/nft_dump.h"
 #include "init/program.h"
 #include "iptables/nft.h"
 
@@ -15,6 +16,12 @@ const std::vector<std::string> kEnvironment{fmt::format("PATH={}", kPath), "LC_A
 std::vector<std::string> native_tables() {
   const auto path = find_program("nft");
   if (path.empty()) return {};
+  if (const auto tables = nft_tables()) {
+    std::vector<std::string> own;
+    for (const auto& table : *tables)
+      if (iptables::is_own_nft_table(table.name)) own.push_back(fmt::format("{} {}", table.family, table.name));
+    return own;
+  }
   const std::vector<std::string> arguments{"list", "tables"};
   const auto done = run_program(path, arguments, kEnvironment, {});
   std::vector<std::string> out;

@@ -655,6 +655,33 @@ TEST(OriginalDst, DialsWhatTheClientDialled_AndPoolsByAddress) {
   EXPECT_TRUE(second.lease->reused());
 }
 
+TEST(OriginalDst, KeptSource_DialsFromItAndServesNobodyElse) {
+  World world(settings([](auto& s) { s.original_dst = s.from_inbound_address = true; }), 0);
+  Call first, other, plain, again;
+  for (Call* call : {&first, &other, &plain, &again}) call->pick.original_dst = address(7);
+  first.pick.source = again.pick.source = address(50).ip;
+  other.pick.source = address(51).ip;
+  world.run(first);
+  ASSERT_TRUE(first.lease);
+  EXPECT_EQ(world.dialer.dialled.back().source, address(50).ip);
+  world.serve(first, 0);
+  world.run(other);
+  ASSERT_TRUE(other.lease);
+  EXPECT_FALSE(other.lease->reused());
+  EXPECT_EQ(world.dialer.dialled.back().source, address(51).ip);
+  world.run(plain);
+  ASSERT_TRUE(plain.lease);
+  EXPECT_FALSE(plain.lease->reused());
+  EXPECT_EQ(world.dialer.dialled.back().source, std::nullopt);
+  world.run(again);
+  ASSERT_TRUE(again.lease);
+  EXPECT_TRUE(again.lease->reused());
+  EXPECT_EQ(world.dialer.dialled.size(), 3u);
+  const auto view = world.cluster->view();
+  ASSERT_EQ(view.endpoints.size(), 1u);
+  EXPECT_EQ(view.endpoints[0].connections_total, 3u);
+}
+
 TEST(OriginalDst, UnusedAddress_IsForgottenAfterAMinute) {
   World world(settings([](auto& s) { s.original_dst = true; }), 0);
   Call call;
