@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -19,6 +20,9 @@ namespace ctl {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Seven pods take a second or two; a machine that needs more than this cannot run them.
+constexpr std::chrono::milliseconds kPatience{60'000};
 
 bool write_demo(const std::string& folder) {
   std::error_code error;
@@ -66,8 +70,14 @@ int demo(const DemoOptions& options) {
   fmt::print("Building seven pods on this machine …\n");
   std::fflush(stdout);
   runner::World world({folder, options.world, own_program(), [](const std::string& line) { fmt::print(stderr, "{}\n", line); }});
+  const auto clean = [&folder, &options] {
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);
+    runner::forget_folder(options.world);
+  };
   if (const auto why = world.start(); !why.empty()) {
     complain("demo: " + why);
+    clean();
     return kFailed;
   }
   bool good = false, toured = false;
@@ -94,13 +104,11 @@ int demo(const DemoOptions& options) {
       if (stay) say_what_to_try(record, address, folder);
       else world.stop();
     });
-  });
+  }, kPatience);
   over = true;
   if (guide.joinable()) guide.join();
   published.reset();
-  std::error_code ignored;
-  fs::remove_all(folder, ignored);
-  runner::forget_folder(options.world);
+  clean();
   if (!toured) complain("demo: ended before the tour was over");
   return good ? kFine : kFailed;
 }

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 
 #include <fmt/format.h>
@@ -94,7 +95,8 @@ struct World::Impl {
   void reap();
   bool retire(Clock::time_point now);
   bool tick();
-  void loop(const std::function<void()>& settled);
+  void loop(const std::function<void()>& settled, std::chrono::milliseconds patience);
+  void say_who_is_missing(std::chrono::milliseconds patience) const;
   void tear_down();
   Surroundings surroundings(const Live& live) const;
   std::string netns_name(const PodPlan& pod) const;
@@ -304,13 +306,18 @@ bool World::Impl::tick() {
   return settled;
 }
 
-void World::Impl::loop(const std::function<void()>& settled) {
+void World::Impl::loop(const std::function<void()>& settled, std::chrono::milliseconds patience) {
+  const auto give_up = Clock::now() + patience;
   while (!stopping) {
     if (files_changed.exchange(false)) reload();
     const bool all_ready = tick();
     if (all_ready && !told_settled && !files_changed) {
       told_settled = true;
       if (settled) settled();
+    }
+    if (!told_settled && patience.count() > 0 && Clock::now() > give_up) {
+      say_who_is_missing(patience);
+      return;
     }
     pollfd fds[2]{{signals, POLLIN, 0}, {wake, POLLIN, 0}};
     const auto pause = all_ready && !files_changed ? kSettledTick : kStartingTick;
@@ -323,6 +330,22 @@ void World::Impl::loop(const std::function<void()>& settled) {
     while (::read(signals, &info, sizeof info) == static_cast<ssize_t>(sizeof info))
       if (info.ssi_signo != SIGCHLD) stopping = true;
     reap();
+  }
+}
+
+// The logs go with the world, so the last line of each is said here.
+void World::Impl::say_who_is_missing(std::chrono::milliseconds patience) const {
+  for (const auto& [key, live] : pods) {
+    if (live.pod && live.pod->ready()) continue;
+    say(fmt::format("{} is not ready after {} s", key, patience.count() / 1000));
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(fmt::format("{}/log/{}", folder, live.plan.name), error)) {
+      std::ifstream log(entry.path());
+      std::string last;
+      for (std::string line; std::getline(log, line);)
+        if (!line.empty()) last = line;
+      if (!last.empty()) say(fmt::format("  {}: {}", entry.path().stem().string(), last));
+    }
   }
 }
 
@@ -373,8 +396,8 @@ std::string World::start() {
   return {};
 }
 
-void World::run(std::function<void()> settled) {
-  impl_->loop(settled);
+void World::run(std::function<void()> settled, std::chrono::milliseconds patience) {
+  impl_->loop(settled, patience);
   impl_->tear_down();
 }
 

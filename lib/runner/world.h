@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -25,8 +26,9 @@ class World {
 
   // Empty, or why the world cannot be built here (one line that says what to do). Blocks the signals that run() takes.
   std::string start();
-  // Serves until SIGINT, SIGTERM, SIGHUP or stop(). `settled` is called once, when every pod is ready.
-  void run(std::function<void()> settled);
+  // Serves until SIGINT, SIGTERM, SIGHUP or stop(). `settled` is called once, when every pod is ready. With a `patience` it
+  // gives up when that has not happened by then, and says who is missing.
+  void run(std::function<void()> settled, std::chrono::milliseconds patience = {});
   void stop() noexcept;                // any thread
   Record record() const;               // any thread: a copy of what is there now
 
