@@ -51,6 +51,7 @@ net::Task<> admin_request(http::DownstreamExchange& exchange, void* context) {
 }
 
 Page metrics_page(const AdminContext& admin) {
+  admin.refresh();
   return {200, "text/plain; version=0.0.4; charset=utf-8", admin.registry.prometheus()};
 }
 Page ready_page(const AdminContext& admin) {

@@ -25,6 +25,7 @@ struct AdminContext {
   Shared& shared;
   std::function<void()> quit;                         // POST /quitquitquit
   std::function<void()> drain_listeners;              // POST /drain_listeners
+  std::function<void()> refresh;                      // before a scrape, on main
   std::atomic<bool> serving{false};                   // listeners accept and the first configuration is live everywhere
   std::atomic<bool> draining{false};
   std::atomic<bool> failed_by_hand{false};            // POST /healthcheck/fail

@@ -28,6 +28,7 @@ constexpr std::string_view kHelp =
     "  /memory: what the process uses\n"
     "  /quitquitquit (POST): drain and exit\n"
     "  /ready: LIVE with 200, anything else with 503\n"
+    "  /reopen_logs (POST): open access logs anew, after rotation\n"
     "  /server_info: version, state, uptime\n"
     "  /stats[?usedonly][?filter=TEXT][?format=prometheus]: counters\n"
     "  /stats/prometheus: counters in Prometheus' text format\n";
@@ -35,6 +36,7 @@ constexpr std::string_view kHelp =
 Page text_page(std::string body, uint16_t status = 200) { return {status, "text/plain; charset=UTF-8", std::move(body)}; }
 
 Page stats_page(const AdminContext& admin, std::string_view path) {
+  admin.refresh();
   bool used = false;
   query(path, "usedonly", &used);
   const auto filter = query(path, "filter");
@@ -127,6 +129,7 @@ net::Task<Page> clusters_page(AdminContext& admin, bool json) {
 Page change(AdminContext& admin, std::string_view path) {
   if (path == "/quitquitquit") admin.quit();
   else if (path == "/drain_listeners") admin.drain_listeners();
+  else if (path == "/reopen_logs") admin.shared.reopen_logs();
   else admin.failed_by_hand = path == "/healthcheck/fail";
   return text_page("OK\n");
 }
@@ -149,7 +152,7 @@ std::string_view query(std::string_view path, std::string_view name, bool* has) 
 
 net::Task<Page> admin_page(AdminContext& admin, std::string_view method, std::string_view full) {
   const auto path = http::path_only(full);
-  if (path == "/quitquitquit" || path == "/drain_listeners" || path == "/healthcheck/fail" || path == "/healthcheck/ok") {
+  if (path == "/quitquitquit" || path == "/drain_listeners" || path == "/reopen_logs" || path == "/healthcheck/fail" || path == "/healthcheck/ok") {
     if (method != "POST") co_return text_page("changes need POST\n", 405);
     co_return change(admin, path);
   }

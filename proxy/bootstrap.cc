@@ -2,17 +2,23 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
+#include <mutex>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "api/resource.h"
 #include "base/version.h"
 #include "proxy/admin.h"
 #include "proxy/gateway_listeners.h"
 #include "proxy/interception.h"
+#include "proxy/memory_use.h"
+#include "proxy/monitor.h"
 #include "proxy/self.h"
 #include "proxy/serve.h"
 
@@ -21,38 +27,76 @@ namespace {
 using namespace std::chrono_literals;
 using logs::Component;
 
-// After the drain time what is left is cancelled; frames unwind within a few turns. Longer means a defect, and the process
-// ends all the same.
-constexpr auto kUnwind = 2s;
+// What the last connections of the kernel's queue get to be answered before everything is cancelled.
+constexpr auto kLastAnswers = 400ms;
+// Cancelled frames unwind within a few turns. Longer means a defect, and the process ends all the same.
+constexpr auto kUnwind = 400ms;
 constexpr auto kPollEnd = 20ms;
+constexpr auto kPollIdle = 100ms;
+// Of the admin port. It is for people and probes of this pod; a leak of theirs must not eat our descriptors.
+constexpr uint32_t kAdminConnections = 32;
 
-// SIGTERM and SIGINT arrive on a thread of their own, so that no handler runs inside a turn.
-class Signals {
- public:
-  Signals(net::Worker& main, std::function<void()> ask) {
-    sigemptyset(&set_);
-    for (const int signal : {SIGTERM, SIGINT, SIGUSR2}) sigaddset(&set_, signal);
-    thread_ = std::thread([this, &main, ask = std::move(ask)] {
-      for (int signal = 0; sigwait(&set_, &signal) == 0 && signal != SIGUSR2;) main.post([ask] { ask(); });
-    });
-  }
-  ~Signals() {
-    pthread_kill(thread_.native_handle(), SIGUSR2);
-    thread_.join();
-  }
-  // Before any thread is started: all of them inherit the mask.
+// SIGTERM and SIGINT arrive on a thread of their own, so that no handler runs inside a turn. The first asks main; the second
+// leaves from here, whatever main may be waiting for. SIGUSR1 is log rotation, as for Envoy.
+struct Signals {
+  std::function<void()> ask, leave, reopen;
+
+  // Before any thread is started: all of them inherit the mask, and what arrives until listen() waits.
   static void block() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int signal : {SIGTERM, SIGINT, SIGUSR2}) sigaddset(&set, signal);
+    const sigset_t set = ours();
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     ::signal(SIGPIPE, SIG_IGN);
   }
+  // The thread ends with the process.
+  void listen() && {
+    std::thread([self = std::move(*this)] {
+      const sigset_t set = ours();
+      bool asked = false;
+      for (int signal = 0; sigwait(&set, &signal) == 0;) {
+        if (signal == SIGUSR1) self.reopen();
+        else if (!std::exchange(asked, true)) self.ask();
+        else self.leave();
+      }
+    }).detach();
+  }
 
  private:
-  sigset_t set_;
-  std::thread thread_;
+  static sigset_t ours() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&set, signal);
+    return set;
+  }
 };
+
+// Until when traffic is served after the first signal.
+struct DrainPlan {
+  bool until_idle = false;
+  std::chrono::milliseconds time{5'000};   // with until_idle: at least
+};
+
+bool says_yes(const std::string& text) { return text == "true" || text == "True" || text == "TRUE" || text == "1" || text == "t" || text == "T"; }
+
+// Variables of the container go before what the mesh says, for they are nearer. Istio: pilot-agent's environment.
+DrainPlan drain_plan(const Options& options, const api::ProxyConfig* mesh) {
+  const auto metadata = [mesh](const char* name) -> std::optional<std::string> {
+    if (!mesh) return std::nullopt;
+    const auto found = mesh->proxy_metadata.find(name);
+    return found == mesh->proxy_metadata.end() ? std::nullopt : std::optional(found->second);
+  };
+  DrainPlan plan;
+  if (options.exit_when_idle) plan.until_idle = *options.exit_when_idle;
+  else if (const auto said = metadata("EXIT_ON_ZERO_ACTIVE_CONNECTIONS")) plan.until_idle = says_yes(*said);
+  if (plan.until_idle) {
+    if (options.minimum_drain) plan.time = *options.minimum_drain;
+    else if (const auto said = metadata("MINIMUM_DRAIN_DURATION")) plan.time = api::parse_duration(*said).value_or(plan.time);
+  } else if (options.drain) {
+    plan.time = *options.drain;
+  } else if (mesh && mesh->termination_drain_duration) {
+    plan.time = *mesh->termination_drain_duration;
+  }
+  return plan;
+}
 
 class Bootstrap {
  public:
@@ -61,13 +105,18 @@ class Bootstrap {
 
  private:
   bool open(std::vector<std::unique_ptr<net::Listener>>& into, std::span<net::Worker* const> workers, base::SocketAddress at,
-            net::Listener::Serve serve, void* context, const char* what);
+            net::Listener::Serve serve, void* context, const char* what, const net::Listener::Options& limits = {});
   bool open_all();
   bool keep_sources();
   void apply(net::Worker& worker, config::SnapshotHandle snapshot, const routing::Endpoints& endpoints);
   void say_what_is_plain() const;
+  void run_worker(size_t number);
+  void close_listeners();
   void on_signal();
   net::Task<> shut_down();
+  net::Task<> gone(std::chrono::milliseconds within);
+  [[noreturn]] void leave(int code);
+  net::Listener::Options limits() { return {.max_connections = options_.limits.listener_connections, .tally = &shared_.tally()}; }
   uint64_t open_connections() const;
   std::vector<net::Worker*> pointers() const;
 
@@ -80,10 +129,13 @@ class Bootstrap {
   std::unique_ptr<GatewayListeners> gateway_;
   std::unique_ptr<config::Pipeline> pipeline_;
   std::unique_ptr<AdminContext> admin_;
+  std::vector<net::Worker*> all_;
+  std::unique_ptr<Monitor> monitor_;
   std::vector<std::unique_ptr<net::Listener>> data_, pages_;   // traffic; admin, metrics and health
   std::vector<std::thread> threads_;
   std::atomic<size_t> first_applied_{0};
   bool stopping_ = false;
+  std::mutex leaving_;                       // taken by who ends the process, and never given back
 };
 
 Bootstrap::Bootstrap(const Options& options) : options_(options), shared_(options) {
@@ -91,7 +143,9 @@ Bootstrap::Bootstrap(const Options& options) : options_(options), shared_(option
     workers_.push_back(std::make_unique<net::Worker>(net::Worker::Options{.index = i}));
     states_.push_back(std::make_unique<WorkerState>(*workers_.back(), shared_, registry_.make_shard()));
   }
-  if (options_.gateway) gateway_ = std::make_unique<GatewayListeners>(pointers());
+  all_ = pointers();
+  monitor_ = std::make_unique<Monitor>(main_, all_, shared_, registry_.make_shard(), [groups = CgroupMemory()] { return groups.read(); });
+  if (options_.gateway) gateway_ = std::make_unique<GatewayListeners>(all_, limits());
   config::Pipeline::Options pipeline;
   pipeline.roots = options_.config_roots;
   // The rules of the namespace were made before us, so the first answer stands, whatever is written to the Pod later.
@@ -106,7 +160,7 @@ Bootstrap::Bootstrap(const Options& options) : options_(options), shared_(option
       });
   admin_.reset(new AdminContext{.options = options_, .main = main_, .workers = pointers(), .pipeline = *pipeline_, .registry = registry_,
                                 .shared = shared_, .quit = [this] { on_signal(); },
-                                .drain_listeners = [this] { for (auto& listener : data_) listener->close(); },
+                                .drain_listeners = [this] { close_listeners(); }, .refresh = [this] { monitor_->refresh(); },
                                 .started = std::chrono::steady_clock::now()});
 }
 
@@ -137,10 +191,10 @@ void Bootstrap::apply(net::Worker& worker, config::SnapshotHandle snapshot, cons
 }
 
 bool Bootstrap::open(std::vector<std::unique_ptr<net::Listener>>& into, std::span<net::Worker* const> workers, base::SocketAddress at,
-                     net::Listener::Serve serve, void* context, const char* what) {
-  auto listener = net::Listener::open(workers, at, serve, context, {});
+                     net::Listener::Serve serve, void* context, const char* what, const net::Listener::Options& limits) {
+  auto listener = net::Listener::open(workers, at, serve, context, limits);
   if (!listener && !at.ip.v4 && at.ip.is_unspecified())   // a kernel without IPv6
-    listener = net::Listener::open(workers, {base::Ip::any(true), at.port}, serve, context, {});
+    listener = net::Listener::open(workers, {base::Ip::any(true), at.port}, serve, context, limits);
   if (!listener) {
     fmt::print(stderr, "sluice-proxy: cannot listen on {} ({}): {}\n", at.text(), what, std::strerror(listener.error().sys));
     return false;
@@ -157,9 +211,9 @@ bool Bootstrap::open_all() {
   AdminContext* const admin = admin_.get();
   bool fine = true;
   if (!options_.gateway)
-    fine = open(data_, all, {any, options_.outbound_port}, &serve_outbound, nullptr, "outbound") &&
-           open(data_, all, {any, options_.inbound_port}, &serve_inbound, nullptr, "inbound");
-  fine = fine && open(pages_, main, options_.admin, &serve_admin, admin, "admin") &&
+    fine = open(data_, all, {any, options_.outbound_port}, &serve_outbound, nullptr, "outbound", limits()) &&
+           open(data_, all, {any, options_.inbound_port}, &serve_inbound, nullptr, "inbound", limits());
+  fine = fine && open(pages_, main, options_.admin, &serve_admin, admin, "admin", {.max_connections = kAdminConnections}) &&
          open(pages_, first, {any, options_.health_port}, &serve_health, admin, "health") &&
          open(pages_, main, {any, options_.metrics_port}, &serve_metrics, admin, "metrics") &&
          open(pages_, main, {any, options_.agent_port}, &serve_agent, admin, "agent");
@@ -175,17 +229,29 @@ bool Bootstrap::keep_sources() {
   return false;
 }
 
+void Bootstrap::run_worker(size_t number) {
+  pthread_setname_np(pthread_self(), fmt::format("worker-{}", number).c_str());
+  main_.post([this, number, thread = ::gettid()] { monitor_->runs_on(number, thread); });
+  all_[number]->run();
+}
+
 int Bootstrap::run() {
   if (!open_all()) return 1;
-  for (auto& worker : workers_) threads_.emplace_back([w = worker.get()] { w->run(); });
-  {
-    const Signals signals(main_, [this] { on_signal(); });
-    logs::info(Component::kMain, "sluice-proxy {} as {} for {}/{}, {} workers", base::version_line(), options_.gateway ? "gateway" : "sidecar",
-               options_.pod_namespace, options_.pod_name, workers_.size());
-    say_what_is_plain();
-    pipeline_->start();
-    main_.run();
-  }
+  for (size_t i = 0; i < workers_.size(); ++i) threads_.emplace_back([this, i] { run_worker(i); });
+  Signals signals{.ask = [this] { main_.post([this] { on_signal(); }); },
+                  .leave =
+                      [this] {
+                        logs::warn(Component::kMain, "second signal, leaving at once");
+                        leave(0);
+                      },
+                  .reopen = [this] { shared_.reopen_logs(); }};
+  std::move(signals).listen();
+  logs::info(Component::kMain, "sluice-proxy {} as {} for {}/{}, {} workers", base::version_line(), options_.gateway ? "gateway" : "sidecar",
+             options_.pod_namespace, options_.pod_name, workers_.size());
+  say_what_is_plain();
+  monitor_->start();
+  pipeline_->start();
+  main_.run();
   return 0;
 }
 
@@ -201,13 +267,22 @@ void Bootstrap::say_what_is_plain() const {
 }
 
 void Bootstrap::on_signal() {
-  if (stopping_) {   // asked twice: somebody is in a hurry
-    logs::warn(Component::kMain, "second signal, leaving at once");
-    logs::stop();
-    std::_Exit(0);
-  }
-  stopping_ = true;
+  if (std::exchange(stopping_, true)) return;   // POST /quitquitquit after a signal, or twice
   main_.spawn(shut_down());
+}
+
+// Writes the logs out, for about a second at most, and ends the process. Threads, pools and snapshots end with it: nothing
+// outside depends on their destructors. Any thread; the second who comes waits for the first.
+void Bootstrap::leave(int code) {
+  leaving_.lock();
+  shared_.finish_logs();
+  logs::stop();
+  std::_Exit(code);
+}
+
+void Bootstrap::close_listeners() {
+  for (auto& listener : data_) listener->close();
+  if (gateway_) workers_.front()->post([this] { gateway_->close(); });
 }
 
 uint64_t Bootstrap::open_connections() const {
@@ -216,23 +291,39 @@ uint64_t Bootstrap::open_connections() const {
   return open;
 }
 
-// Readiness goes first, traffic is served for the drain time, then what is left is cut (DESIGN, Draining).
+// Until no connection is open, for at most this long.
+net::Task<> Bootstrap::gone(std::chrono::milliseconds within) {
+  const auto limit = main_.now() + within;
+  do co_await net::sleep(main_, kPollEnd);
+  while (open_connections() > 0 && main_.now() < limit);
+}
+
+// Readiness goes first; traffic is served for the drain time, where inbound and gateway answers say that their connection
+// ends; then the doors close and what is left is cut (DESIGN, Draining). Before the first configuration there is no traffic.
 net::Task<> Bootstrap::shut_down() {
   admin_->draining = true;
+  if (!admin_->serving) {
+    logs::info(Component::kMain, "asked to end before the first configuration was live");
+    leave(0);
+  }
   const auto live = pipeline_->latest();
-  const auto drain = live ? live->mesh_config().defaults.termination_drain_duration.value_or(options_.drain) : options_.drain;
-  logs::info(Component::kMain, "draining for {} ms, {} connections", drain.count(), open_connections());
+  const DrainPlan plan = drain_plan(options_, live ? &live->mesh_config().defaults : nullptr);
+  logs::info(Component::kMain, "draining for {}{} ms, {} connections", plan.until_idle ? "as long as there are connections, at least " : "",
+             plan.time.count(), open_connections());
   for (auto& state : states_) state->worker.post([s = state.get()] { s->begin_drain(); });
-  co_await net::sleep(main_, drain);
-  for (auto& listener : data_) listener->close();
-  if (gateway_) workers_.front()->post([this] { gateway_->close(); });
+  co_await net::sleep(main_, plan.time);
+  while (plan.until_idle && open_connections() > 0) {
+    for (auto& state : states_) state->worker.post([s = state.get()] { s->close_idle(); });
+    co_await net::sleep(main_, kPollIdle);
+  }
+  close_listeners();
+  for (auto& state : states_) state->worker.post([s = state.get()] { s->close_idle(); });
+  co_await gone(kLastAnswers);
+  const uint64_t cut = open_connections();
   for (auto& state : states_) state->worker.post([s = state.get()] { s->cancel_all(); });
-  const auto limit = main_.now() + kUnwind;
-  while (open_connections() > 0 && main_.now() < limit) co_await net::sleep(main_, std::chrono::duration_cast<std::chrono::milliseconds>(kPollEnd));
-  logs::info(Component::kMain, "drained, {} connections cut", open_connections());
-  logs::stop();
-  // Threads, pools and snapshots end with the process: nothing outside it depends on their destructors.
-  std::_Exit(0);
+  co_await gone(kUnwind);
+  logs::info(Component::kMain, "drained, {} connections cut", cut);
+  leave(0);
 }
 }  // namespace
 

@@ -24,7 +24,7 @@ void GatewayListeners::follow(const routing::Snapshot& snapshot) {
   }
   for (const auto& address : wanted) {
     if (open_.contains(address)) continue;
-    auto listener = net::Listener::open(workers_, address, &serve_gateway, nullptr, {});
+    auto listener = net::Listener::open(workers_, address, &serve_gateway, nullptr, options_);
     if (listener) {
       (*listener)->start();
       open_.emplace(address, std::move(*listener));

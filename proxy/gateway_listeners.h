@@ -13,13 +13,14 @@ namespace proxy {
 // ports before it reports the snapshot as applied: who waits for the digest finds the port open.
 class GatewayListeners {
  public:
-  explicit GatewayListeners(std::vector<net::Worker*> workers) : workers_(std::move(workers)) {}
+  GatewayListeners(std::vector<net::Worker*> workers, net::Listener::Options options) : workers_(std::move(workers)), options_(options) {}
   // Worker 0. A port that cannot be opened is said once in the log and tried again with the next snapshot.
   void follow(const routing::Snapshot& snapshot);
   void close();
 
  private:
   std::vector<net::Worker*> workers_;
+  const net::Listener::Options options_;
   std::map<base::SocketAddress, std::unique_ptr<net::Listener>> open_;
   std::map<base::SocketAddress, int> failed_;
 };

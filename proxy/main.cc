@@ -1,10 +1,12 @@
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "api/resource.h"
 #include "base/version.h"
 #include "proxy/bootstrap.h"
 #include "proxy/self.h"
@@ -36,7 +38,60 @@ struct Raw {
   std::vector<std::string> config;
   std::string pod, ip, admin = "127.0.0.1:15000", level = "info", format = "text";
   unsigned dns_port = 15053;
+  std::string header_time = "15s", idle_time = "1h", body_idle_time, stream_idle = "0";
+  std::optional<size_t> body_rate;
 };
+
+// At the edge of the mesh, where strangers upload. Between neighbours nothing hurries an upload, as in Istio.
+constexpr std::chrono::milliseconds kGatewayBodyIdle = std::chrono::seconds(60);
+constexpr size_t kGatewayBodyRate = 64;
+
+std::chrono::milliseconds duration(const char* name, const std::string& text) {
+  const auto value = api::parse_duration(text);
+  if (!value) usage(fmt::format("{} {}: use a duration as 15s, 500ms or 1h", name, text));
+  return *value;
+}
+
+bool yes_or_no(const char* name, const std::string& text) {
+  if (text == "true" || text == "True" || text == "TRUE" || text == "1" || text == "t" || text == "T") return true;
+  if (text == "false" || text == "False" || text == "FALSE" || text == "0" || text == "f" || text == "F") return false;
+  usage(fmt::format("{} {}: use true or false", name, text));
+}
+
+void check_limits(proxy::Options& options, const Raw& raw) {
+  http::Limits& http = options.limits.http;
+  http.head_time = duration("--header-timeout", raw.header_time);
+  http.idle_time = duration("--idle-timeout", raw.idle_time);
+  if (http.head_time.count() == 0 || http.idle_time.count() == 0) usage("--header-timeout and --idle-timeout: use more than 0");
+  http.body_idle_time = options.gateway ? kGatewayBodyIdle : std::chrono::milliseconds(0);
+  if (!raw.body_idle_time.empty()) http.body_idle_time = duration("--body-idle-timeout", raw.body_idle_time);
+  http.body_bytes_per_second = raw.body_rate.value_or(options.gateway ? kGatewayBodyRate : 0);
+  options.limits.stream_idle = duration("--stream-idle-timeout", raw.stream_idle);
+}
+
+// Istio: the variables of pilot-agent.
+void check_drain(proxy::Options& options) {
+  if (const auto text = env("TERMINATION_DRAIN_DURATION_SECONDS"); !text.empty()) {
+    const auto bare = text.find_first_not_of("0123456789") == std::string::npos;
+    options.drain = duration("TERMINATION_DRAIN_DURATION_SECONDS", bare ? text + "s" : text);
+  }
+  if (const auto text = env("EXIT_ON_ZERO_ACTIVE_CONNECTIONS"); !text.empty()) options.exit_when_idle = yes_or_no("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", text);
+  if (const auto text = env("MINIMUM_DRAIN_DURATION"); !text.empty()) options.minimum_drain = duration("MINIMUM_DRAIN_DURATION", text);
+}
+
+void add_limits(CLI::App& mode, proxy::Limits& limits, Raw& raw) {
+  const CLI::Range most(1u, ~0u - 1);
+  mode.add_option("--max-connections", limits.listener_connections, "of each listener; accepting pauses there; default: no limit")->check(most);
+  mode.add_option("--max-worker-connections", limits.worker_connections, "of each worker; more are closed; default: no limit")->check(most);
+  mode.add_option("--max-pending-requests", limits.pending_requests, "that wait for an upstream connection on a worker, then 503 UO; default: no limit")->check(most);
+  mode.add_option("--max-header-bytes", limits.http.head_bytes, "of a request")->capture_default_str()->check(CLI::Range(1024, 1024 * 1024));
+  mode.add_option("--max-header-fields", limits.http.fields, "of a request")->capture_default_str()->check(CLI::Range(1, 10'000));
+  mode.add_option("--header-timeout", raw.header_time, "from the first byte of a request to the end of its head")->capture_default_str();
+  mode.add_option("--idle-timeout", raw.idle_time, "of a client's connection between requests")->capture_default_str();
+  mode.add_option("--body-idle-timeout", raw.body_idle_time, "silence in a request body, then 408; 0: off; default: 60s at a gateway, else 0");
+  mode.add_option("--body-min-rate", raw.body_rate, "bytes a second of a request body, over 30 s, less is 408; default: 64 at a gateway, else 0");
+  mode.add_option("--stream-idle-timeout", raw.stream_idle, "no byte of a request or its answer, then 408 or 504 SI; 0: off")->capture_default_str();
+}
 
 void check(proxy::Options& options, const Raw& raw) {
   options.config_roots = raw.config.empty() ? split(env("SLUICE_CONFIG"), ':') : raw.config;
@@ -113,6 +168,7 @@ int main(int argc, char** argv) {
     mode->add_option("--workload-certs", options.workload_certs, "where key.pem, cert-chain.pem and root-cert.pem lie")->capture_default_str();
     mode->add_option("--log-level", raw.level)->capture_default_str();
     mode->add_option("--log-format", raw.format, "text or json")->capture_default_str();
+    add_limits(*mode, options.limits, raw);
   }
   try {
     app.parse(argc, argv);
@@ -123,6 +179,8 @@ int main(int argc, char** argv) {
   }
   options.gateway = gateway->parsed();
   check(options, raw);
+  check_limits(options, raw);
+  check_drain(options);
   concurrency(options);
   return proxy::run(options);
 }

@@ -2,11 +2,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/ip.h"
 #include "log/log.h"
+#include "proxy/limits.h"
 
 namespace proxy {
 
@@ -25,7 +27,11 @@ struct Options {
   logs::Level log_level = logs::Level::kInfo;
   bool log_json = false;
   bool http10 = false;                               // PILOT_HTTP10=1
-  std::chrono::milliseconds drain{5'000};            // terminationDrainDuration
+  Limits limits;
+  // How long traffic is served after SIGTERM. Unset: what the mesh says (terminationDrainDuration, proxyMetadata), else 5 s.
+  std::optional<std::chrono::milliseconds> drain;           // TERMINATION_DRAIN_DURATION_SECONDS
+  std::optional<bool> exit_when_idle;                       // EXIT_ON_ZERO_ACTIVE_CONNECTIONS: until no connection is left …
+  std::optional<std::chrono::milliseconds> minimum_drain;   // … but at least MINIMUM_DRAIN_DURATION; the drain time is not used
 };
 
 }  // namespace proxy

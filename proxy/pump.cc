@@ -22,13 +22,15 @@ constexpr auto kBackoffBase = 25ms;
 constexpr Error kClientGone{.code = base::Code::kReset, .origin = base::Origin::kDownstream, .detail = Detail::kDownstreamDisconnect};
 constexpr Error kTimedOut{.code = base::Code::kTimeout, .detail = Detail::kResponseTimeout};
 constexpr Error kTryTimedOut{.code = base::Code::kTimeout, .detail = Detail::kPerTryTimeout};
+constexpr Error kIdle{.code = base::Code::kTimeout, .detail = Detail::kStreamIdleTimeout};
+constexpr Error kTooManyPending{.code = base::Code::kOverflow, .detail = Detail::kUpstreamOverflow};
 constexpr Error kAnswered{.code = base::Code::kCancelled};   // the answer is complete, the rest of the upload is not wanted
 
 // One try: a leased exchange, both directions of it, and what came of them.
 struct Try {
   Request& r;
   Stopper stopper;
-  net::Deadline deadline, per_try;
+  net::Deadline deadline, per_try, idle;
   std::optional<net::CloseWatch> client;       // from the end of the upload to the end of the answer
   http::UpstreamExchange* exchange = nullptr;
   bool uploaded = false;                       // the whole request is with the kernel
@@ -37,7 +39,13 @@ struct Try {
   bool over = false;                           // one side broke and said so; what the other then sees is only the echo
   std::optional<Error> failure;                // upstream failed before an answer was begun
 
-  explicit Try(Request& request) : r(request), deadline(request.state.worker, stopper), per_try(request.state.worker, stopper) {}
+  explicit Try(Request& request)
+      : r(request), deadline(request.state.worker, stopper), per_try(request.state.worker, stopper), idle(request.state.worker, stopper) {}
+  // Bytes moved, in either direction.
+  void progress() noexcept {
+    const auto most = r.state.shared.options().limits.stream_idle;
+    if (most.count() > 0) idle.arm(most, kIdle);
+  }
 };
 
 // What is left of the route's timeout; nullopt when there is none or its clock has not begun.
@@ -128,6 +136,7 @@ net::Task<> upload(Try& t) {
     }
     if (sent && trailers) sent = co_await to.finish(body.trailers());
     if (!sent) co_return;
+    t.progress();
   }
   upload_done(t);
 }
@@ -137,7 +146,9 @@ void answer_broke(Try& t, Error why) {
   if (t.over) return;
   t.over = true;
   const Detail detail = why.detail;
-  if (detail == Detail::kResponseTimeout || detail == Detail::kPerTryTimeout || detail == Detail::kDownstreamDisconnect) t.r.note(detail);
+  if (detail == Detail::kResponseTimeout || detail == Detail::kPerTryTimeout || detail == Detail::kStreamIdleTimeout ||
+      detail == Detail::kDownstreamDisconnect)
+    t.r.note(detail);
   else t.r.note(why.code == base::Code::kProtocol ? Detail::kUpstreamBrokenProtocol : Detail::kUpstreamBroken);
   t.r.exchange.abort();
 }
@@ -154,6 +165,7 @@ net::Task<> relay_body(Try& t, http::ResponseHead& head) {
     head_sent = true;
   }
   while (sent && !body.ended()) {
+    t.progress();
     r.connection.waits_for = "upstream";
     auto piece = co_await body.next();
     if (!piece) {
@@ -175,7 +187,7 @@ net::Task<> relay_body(Try& t, http::ResponseHead& head) {
   if (sent || t.over) co_return;
   t.over = true;
   const Detail why = sent.error().detail;   // the route's time may have run out on a client that does not read
-  r.note(why == Detail::kResponseTimeout ? why : Detail::kDownstreamDisconnect);
+  r.note(why == Detail::kResponseTimeout || why == Detail::kStreamIdleTimeout ? why : Detail::kDownstreamDisconnect);
   r.exchange.abort();
 }
 
@@ -190,6 +202,7 @@ net::Task<> tunnel_copy(Try& t, http::BodySource& from, http::Sender& to) {
     Result<> sent = std::unexpected(kClientGone);
     if (piece && piece->empty()) sent = co_await to.finish(nullptr);
     else if (piece) sent = co_await to.body(std::move(*piece), false);
+    t.progress();
     if (sent) continue;
     break_tunnel(t);
     co_return;
@@ -197,8 +210,7 @@ net::Task<> tunnel_copy(Try& t, http::BodySource& from, http::Sender& to) {
 }
 net::Task<> tunnel(Try& t, http::ResponseHead& head) {
   t.client.reset();
-  t.deadline.disarm();
-  t.stopper.target(nullptr);
+  t.deadline.disarm();   // from here on nothing but idleness stops it
   t.r.connection.state = "tunnel";
   const auto sent = co_await t.r.exchange.response().head(head, {}, false);
   if (!sent) {
@@ -207,6 +219,7 @@ net::Task<> tunnel(Try& t, http::ResponseHead& head) {
   }
   co_await net::both(tunnel_copy(t, t.r.exchange.request_body(), t.exchange->request()),
                      tunnel_copy(t, t.exchange->response_body(), t.r.exchange.response()));
+  if (t.stopper.cancelled()) t.r.note(t.stopper.why().detail);
 }
 
 // The answer is complete and the upload is not: it waits for the client or for upstream, and neither matters any more.
@@ -291,6 +304,8 @@ net::Task<Outcome> attempt(Request& r, std::vector<base::SocketAddress>& tried, 
   pick.picked = &picked;
   aim(pick, r.connection, *r.settings);
   r.connection.waits_for = "connect";
+  PendingPlace place(r.state, r.connection.peer);
+  if (!place) co_return Outcome{std::unexpected(kTooManyPending)};
   upstream::AcquireCancel wait;
   std::optional<net::CloseWatch> client(std::in_place, r.exchange.connection(), wait, kClientGone, kAfterFin);
   net::Deadline limit(r.state.worker, wait);
@@ -298,6 +313,7 @@ net::Task<Outcome> attempt(Request& r, std::vector<base::SocketAddress>& tried, 
   auto lease = co_await r.cluster->acquire(pick, wait, r.exchange.arena(), fresh);
   limit.disarm();
   client.reset();
+  place.leave();
   if (picked) r.upstream_host = picked;
   if (!lease) {
     if (picked) tried.push_back(*picked);
@@ -309,6 +325,7 @@ net::Task<Outcome> attempt(Request& r, std::vector<base::SocketAddress>& tried, 
   r.upstream_workload = lease->endpoint().workload;
   t.exchange = &lease->exchange();
   t.stopper.target(t.exchange);
+  t.progress();
   const bool reused = lease->reused();
   co_await exchange_messages(t);
   t.stopper.target(nullptr);
@@ -332,7 +349,7 @@ net::Task<> give_up(Request& r, Error why, bool retried) {
   const Detail detail = why.detail == Detail::kNone ? Detail::kUpstreamConnectFailure : why.detail;
   std::string body(base::row(detail).body);
   if (const auto at = body.find("reset reason:"); retried && at != std::string::npos) body.insert(at, "retried and the latest ");
-  co_await reply(r, detail, 0, body);
+  co_await reply(r, detail, detail == Detail::kStreamIdleTimeout ? 504 : 0, body);   // the request is complete: not the client's fault
 }
 
 net::Task<> forward(Request& r) {
@@ -421,6 +438,10 @@ net::Task<> serve_request(http::DownstreamExchange& exchange, void* opaque) {
     r.user_agent = head.fields.get(base::FieldId::kUserAgent);
     r.forwarded_for = head.fields.get(base::FieldId::kForwardedFor);
     co_await reply(r, error->detail == Detail::kNone ? Detail::kHttp1Syntax : error->detail);
+  } else if (context.state.shedding()) {
+    prepare_request(r);
+    exchange.close_after();
+    co_await reply(r, Detail::kOverloadManager);
   } else {
     prepare_request(r);
     const Verdict verdict = decide(r, context);

@@ -61,6 +61,7 @@ void finish_request(Request& r) {
   std::string scratch;
   const std::string_view flags = r.flags.text(scratch);
   record(r, flags);
+  r.state.limits.hit(r.detail, r.connection.peer);
   if (!r.state.log || !r.state.log_format) return;
   const http::RequestHead& head = r.exchange.request();
   telemetry::LogEntry entry;
@@ -119,6 +120,7 @@ void TcpRecord::opened(upstream::TcpLease& lease) {
 
 TcpRecord::~TcpRecord() {
   const std::string_view flags = base::row(detail_).flag;
+  state_.limits.hit(detail_, connection_.peer);
   if (!cells_ && state_.metrics) {
     cells_ = state_.metrics->tcp(labels(), flags);
     cells_->opened->add();

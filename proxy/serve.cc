@@ -177,6 +177,7 @@ net::Task<> serve_connection(net::Worker& worker, std::unique_ptr<net::Stream> s
   WorkerState& state = state_of(worker);
   Connection connection;
   const Registered registered(state, connection, *stream, direction);
+  if (!state.admits(connection)) co_return;
   if (direction == Direction::kGateway) {
     connection.dst = {.address = stream->local(), .redirected = false};
     connection.peer_text = connection.peer.ip.text();

@@ -59,8 +59,8 @@ net::Task<> serve_tcp(WorkerState& state, Connection& connection, std::shared_pt
   // The tunnel keeps the settings it began with, not the snapshot: a connection of a week must not pin a mesh.
   record.settings = std::move(to);
   upstream::Cluster* cluster = record.settings ? state.clusters.find(record.settings->name) : nullptr;
-  if (!cluster) {
-    record.fail(Detail::kClusterNotFound);
+  if (!cluster || state.shedding()) {
+    record.fail(cluster ? Detail::kOverloadManager : Detail::kClusterNotFound);
     connection.stream->reset();
     co_return;
   }

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <ctime>
+#include <thread>
 
 #include "doc/reader.h"
 
@@ -81,6 +82,18 @@ logs::Sink* Shared::access_log(const std::string& path) {
   return sink.get();
 }
 
+void Shared::reopen_logs() {
+  const std::lock_guard guard(lock_);
+  for (const auto& [path, sink] : sinks_) sink->reopen();
+}
+
+// Each sink waits for its own reader, so they end side by side: several stalled ones together take no longer than one.
+void Shared::finish_logs() {
+  const std::lock_guard guard(lock_);
+  std::vector<std::jthread> ends;
+  for (const auto& [path, sink] : sinks_) ends.emplace_back([s = sink.get()] { s->finish(); });
+}
+
 uint64_t Shared::access_log_dropped() const {
   const std::lock_guard guard(lock_);
   uint64_t dropped = 0;
@@ -98,9 +111,10 @@ Counters::Counters(stats::Shard& shard)
       refused_requests(shard.counter("envoy_http_downstream_cx_protocol_error")) {}
 
 WorkerState::WorkerState(net::Worker& w, Shared& s, stats::Shard& sh, const upstream::ClusterSeams& seams)
-    : worker(w), shared(s), shard(sh), counters(sh), random(seed()),
+    : worker(w), shared(s), shard(sh), counters(sh), limits(sh), random(seed()),
       clusters(w, [&s](const std::string& cluster) { return s.limits_of(cluster); }, seams) {
   log_line.reserve(2048);
+  h1_options.limits = s.options().limits.http;
   worker.attach(this);
 }
 WorkerState::~WorkerState() = default;
@@ -130,8 +144,36 @@ upstream::Cluster* WorkerState::cluster(const routing::Snapshot& of, uint32_t nu
 
 void WorkerState::begin_drain() noexcept {
   draining_ = true;
+  // Idle connections stay open: a request may be on its way, and closing would fail it. Its answer will say `close`.
   for (Connection* c = connections.front(); c; c = connections.next(*c))
-    if (c->server && c->direction != routing::Direction::kOutbound) c->server->drain();
+    if (c->server && c->direction != routing::Direction::kOutbound && !c->server->idle()) c->server->drain();
+}
+
+void WorkerState::close_idle() noexcept {
+  for (Connection* c = connections.front(); c; c = connections.next(*c))
+    if (c->server && c->direction != routing::Direction::kOutbound && c->server->idle()) c->server->drain();
+}
+
+void WorkerState::shed(bool on) noexcept {
+  shedding_ = on;
+  if (!on) return;
+  for (Connection* c = connections.front(); c; c = connections.next(*c))
+    if (c->server && c->server->idle()) c->server->drain();
+}
+
+bool WorkerState::admits(const Connection& connection) noexcept {
+  if (counters.connections_active.value() <= shared.options().limits.worker_connections) return true;
+  limits.hit(LimitCounters::Which::kWorkerConnections, connection.peer);
+  return false;
+}
+
+PendingPlace::PendingPlace(WorkerState& state, const base::SocketAddress& peer) noexcept {
+  if (state.pending >= state.shared.options().limits.pending_requests) {
+    state.limits.hit(LimitCounters::Which::kPendingRequests, peer);
+    return;
+  }
+  state_ = &state;
+  ++state.pending;
 }
 
 void WorkerState::cancel_all() noexcept {

@@ -33,6 +33,9 @@ class Shared {
   // The sink of this path, opened at first use and kept: a stalled reader costs lines, nothing else.
   logs::Sink* access_log(const std::string& path);
   uint64_t access_log_dropped() const;
+  void reopen_logs();                        // after rotation
+  void finish_logs();                        // at the end: writes what waits, for about a second at most; later lines are lost
+  net::ListenerTally& tally() noexcept { return tally_; }
   // Whether inbound connections come by TPROXY. Set before the listeners accept, and never afterwards.
   bool transparent() const noexcept { return transparent_.load(std::memory_order_relaxed); }
   void set_transparent() noexcept { transparent_.store(true, std::memory_order_relaxed); }
@@ -44,6 +47,7 @@ class Shared {
   mutable std::mutex lock_;
   std::unordered_map<std::string, std::weak_ptr<upstream::SharedLimits>> limits_;
   std::unordered_map<std::string, std::unique_ptr<logs::Sink>> sinks_;
+  net::ListenerTally tally_;                 // of the listeners for traffic, all together
 };
 
 // The Envoy-named counters of one worker.
@@ -63,9 +67,15 @@ class WorkerState {
   // The cluster with this number in `of`; null when it has gone since.
   upstream::Cluster* cluster(const routing::Snapshot& of, uint32_t number) noexcept;
 
-  void begin_drain() noexcept;               // inbound and gateway connections announce their end
+  void begin_drain() noexcept;               // inbound and gateway connections announce their end with their next answer
+  void close_idle() noexcept;                // of those, the ones between two requests
   void cancel_all() noexcept;                // what is left at the end of the drain time
   bool draining() const noexcept { return draining_; }
+  // Memory runs out: requests are refused and idle connections of every kind close, at each call again.
+  void shed(bool on) noexcept;
+  bool shedding() const noexcept { return shedding_; }
+  // False when this worker serves too many already: the connection is to be closed. Counted and said.
+  bool admits(const Connection& connection) noexcept;
 
   std::string_view date() noexcept;          // IMF-fixdate (RFC 9110 §5.6.7) of this second
   std::string_view uuid(std::span<char, 36> out) noexcept;
@@ -75,6 +85,8 @@ class WorkerState {
   Shared& shared;
   stats::Shard& shard;
   Counters counters;
+  LimitCounters limits;
+  uint32_t pending = 0;                      // requests that wait for an upstream connection; see PendingPlace
   Xoshiro random;
   upstream::Clusters clusters;
   config::SnapshotHandle snapshot;
@@ -87,10 +99,26 @@ class WorkerState {
 
  private:
   std::vector<upstream::Cluster*> by_number_;
-  bool draining_ = false;
+  bool draining_ = false, shedding_ = false;
   uint64_t last_id_ = 0;
   int64_t date_second_ = -1;
   std::array<char, 32> date_{};
+};
+
+// A request's place among those that wait for an upstream connection; false when --max-pending-requests wait already.
+class PendingPlace {
+ public:
+  PendingPlace(WorkerState& state, const base::SocketAddress& peer) noexcept;
+  ~PendingPlace() { leave(); }
+  PendingPlace(const PendingPlace&) = delete;
+  explicit operator bool() const noexcept { return state_; }
+  void leave() noexcept {
+    if (state_) --state_->pending;
+    state_ = nullptr;
+  }
+
+ private:
+  WorkerState* state_ = nullptr;
 };
 
 inline WorkerState& state_of(net::Worker& worker) noexcept { return worker.context<WorkerState>(); }

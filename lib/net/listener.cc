@@ -117,7 +117,7 @@ class Acceptor final : public ConnectionCounter, public std::enable_shared_from_
   const base::SocketAddress address_;
   size_t next_ = 0;                                      // where the search for the least load begins: ties go round
   bool closing_ = false;
-  logs::OncePerSecond log_;
+  logs::OncePerSecond log_, log_full_;
 
   // Sequentially consistent together: the acceptor writes paused_ and then reads connections_, the end of a connection writes
   // connections_ and then reads paused_. With anything weaker both could miss each other and accepting would stop for ever.
@@ -137,7 +137,11 @@ void Acceptor::connection_over(Worker& worker) noexcept {
 bool Acceptor::at_limit() noexcept {
   if (connections_.load() < options_.max_connections) return false;
   paused_.store(true);
-  if (connections_.load() >= options_.max_connections) return true;
+  if (connections_.load() >= options_.max_connections) {
+    if (options_.tally) options_.tally->at_limit.fetch_add(1, std::memory_order_relaxed);
+    if (log_full_.pass()) logs::warn(logs::Component::kNet, "{}: {} connections are open, accepting pauses", address_.text(), options_.max_connections);
+    return true;
+  }
   return !paused_.exchange(false);                       // false: somebody else saw it and has called us
 }
 
@@ -185,6 +189,7 @@ void Acceptor::hand_over(int fd, const base::SocketAddress& peer) {
 
 bool Acceptor::failed(int error) {
   if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) return true;   // that one connection died
+  if (options_.tally) options_.tally->out_of_descriptors.fetch_add(1, std::memory_order_relaxed);
   if (log_.pass()) logs::warn(logs::Component::kNet, "{}: cannot accept, errno {}: refusing for 100 ms", address_.text(), error);
   // The client at the head of the queue learns at once that it will not be served, instead of hanging in it.
   if (spare_ >= 0) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -71,6 +72,11 @@ class Worker {
   void* context_ = nullptr;
 };
 
+// How often listeners stopped accepting for a while. Written by their first worker, read by any thread; relaxed, for figures.
+struct ListenerTally {
+  std::atomic<uint64_t> at_limit{0}, out_of_descriptors{0};
+};
+
 // Accepts on the first worker until EAGAIN and hands each connection to the worker with the least load. An IPv6 wildcard
 // address listens for both families.
 class Listener {
@@ -79,6 +85,7 @@ class Listener {
     int backlog = 1024;
     bool transparent = false;          // IP_TRANSPARENT (TPROXY); needs CAP_NET_ADMIN or CAP_NET_RAW
     uint32_t max_connections = ~0u;    // of this listener; accepting pauses there
+    ListenerTally* tally = nullptr;    // not owned, outlives the listener
   };
   // Runs as a spawned task on the worker that owns the stream.
   using Serve = Task<> (*)(Worker&, std::unique_ptr<Stream>, void* context);
