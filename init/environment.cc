@@ -3,6 +3,7 @@
 #include <ifaddrs.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <fstream>
@@ -36,21 +37,34 @@ std::string read_file(const char* path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-bool has_global_ipv6() {
+std::vector<base::Ip> own_addresses() {
+  std::vector<base::Ip> out;
   ifaddrs* list = nullptr;
-  if (::getifaddrs(&list) != 0) return false;
+  if (::getifaddrs(&list) != 0) return out;
   const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(list, ::freeifaddrs);
   const auto marker = base::Ip::parse("::6");
   for (const ifaddrs* entry = list; entry; entry = entry->ifa_next) {
-    if (!entry->ifa_addr || entry->ifa_addr->sa_family != AF_INET6) continue;
-    sockaddr_in6 address;
-    std::memcpy(&address, entry->ifa_addr, sizeof address);
+    if (!entry->ifa_addr) continue;
     base::Ip ip;
-    ip.v4 = false;
-    std::memcpy(ip.bytes.data(), &address.sin6_addr, 16);
-    if (!ip.is_loopback() && !ip.is_link_local() && ip != marker) return true;
+    ip.v4 = entry->ifa_addr->sa_family == AF_INET;
+    if (ip.v4) {
+      sockaddr_in address;
+      std::memcpy(&address, entry->ifa_addr, sizeof address);
+      std::memcpy(ip.bytes.data(), &address.sin_addr, 4);
+    } else if (entry->ifa_addr->sa_family == AF_INET6) {
+      sockaddr_in6 address;
+      std::memcpy(&address, entry->ifa_addr, sizeof address);
+      std::memcpy(ip.bytes.data(), &address.sin6_addr, 16);
+    } else {
+      continue;
+    }
+    if (!ip.is_loopback() && ip != marker) out.push_back(ip);
   }
-  return false;
+  return out;
+}
+
+bool has_global_ipv6() {
+  return std::ranges::any_of(own_addresses(), [](const base::Ip& ip) { return !ip.v4 && !ip.is_link_local(); });
 }
 
 std::vector<base::Ip> nameservers(std::string_view resolv_conf) {

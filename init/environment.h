@@ -12,6 +12,9 @@ namespace init {
 // Reads the network namespace and /etc; a file that is missing counts as empty.
 iptables::Facts observe(const iptables::Options& options);
 
+// The addresses of the interfaces, without loopback and our ::6.
+std::vector<base::Ip> own_addresses();
+
 // Whether the namespace has an IPv6 address that somebody else could talk to: not loopback, not link-local, not our ::6.
 bool has_global_ipv6();
 

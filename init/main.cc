@@ -11,6 +11,7 @@
 #include "iptables/nft.h"
 #include "iptables/options.h"
 #include "iptables/rules.h"
+#include "iptables/trace.h"
 
 namespace {
 
@@ -49,9 +50,22 @@ int dry_run(const iptables::Options& options, const iptables::RuleSet& rules) {
   return written && closed ? 0 : fail(kFailed, fmt::format("DRY_RUN_FILE_PATH: {} cannot be written", options.dry_run_file));
 }
 
+int print(std::string_view text) {
+  const bool printed = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  return printed ? 0 : fail(kFailed, "stdout cannot be written");
+}
+
+int trace(const iptables::Options& options, const iptables::RuleSet& rules) {
+  const auto flow = iptables::parse_flow(options.trace, init::own_addresses());
+  if (!flow) return fail(kUsage, "--trace: " + flow.error());
+  return print(iptables::trace_text(*flow, iptables::trace(rules.family(flow->to.ip.v4), *flow)));
+}
+
 int run(const iptables::Options& options) {
   const auto facts = init::observe(options);
   const auto rules = iptables::build_rules(options, facts);
+  if (!options.trace.empty()) return trace(options, rules);
+  if (options.explain) return print(iptables::explain_text(rules));
   if (options.redirect_dns && !options.capture_all_dns && facts.dns_servers.empty() && !options.cleanup_only)
     init::say(init::Severity::kWarning, "--redirect-dns does nothing: there is no resolver in /etc/resolv.conf; see --capture-all-dns");
   if (options.cleanup_only) {

@@ -52,6 +52,8 @@ struct Options {
   Ipv6 ipv6 = Ipv6::kAuto;
   Backend backend = Backend::kDetect;
   bool dry_run = false, skip_rule_apply = false, run_validation = false, reconcile = false, cleanup_only = false;
+  bool explain = false;
+  std::string trace;  // a flow in the words of trace.h; empty: none
   bool force_apply = false, native_nftables = false, cni_mode = false, log_as_json = false;
   std::string network_namespace, dry_run_file, log_level;
   std::chrono::milliseconds probe_timeout{};

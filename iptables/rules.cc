@@ -45,14 +45,18 @@ class Family {
  private:
   template <class... A>
   void add(Table table, std::string_view chain, fmt::format_string<A...> spec, A&&... arguments) {
-    rules_[table].push_back({std::string(chain), 0, fmt::format(spec, std::forward<A>(arguments)...)});
+    rules_[table].push_back({std::string(chain), 0, fmt::format(spec, std::forward<A>(arguments)...), why_});
   }
   template <class... A>
   void insert(Table table, std::string_view chain, int position, fmt::format_string<A...> spec, A&&... arguments) {
-    rules_[table].push_back({std::string(chain), position, fmt::format(spec, std::forward<A>(arguments)...)});
+    rules_[table].push_back({std::string(chain), position, fmt::format(spec, std::forward<A>(arguments)...), why_});
   }
 
+  // The reason of the rules that follow, until the next one.
+  void because(std::string_view why) { why_ = why; }
+
   void excluded_interfaces() {
+    because("the interface is excluded");
     for (const auto& nic : o_.excluded_interfaces) {
       add(Table::kNat, "PREROUTING", "-i {} -j RETURN", nic);
       add(Table::kNat, "OUTPUT", "-o {} -j RETURN", nic);
@@ -65,41 +69,51 @@ class Family {
   // What a virtual machine in the pod sends comes in through its own card. Here it leaves PREROUTING; the inserts of
   // outbound_rest() end up above these and take what is to be captured.
   void virtual_interfaces() {
+    because("what a virtual machine sends is outbound, not inbound");
     for (const auto& nic : o_.virtual_interfaces) insert(Table::kNat, "PREROUTING", 1, "-i {} -j RETURN", nic);
   }
 
   // An out-of-window segment is not NATed, so without this the pod answers the peer with RST and kills the connection.
   void drop_invalid() {
     if (!o_.drop_invalid) return;
+    because("a segment outside the window would make the pod reset the connection");
     add(Table::kMangle, "PREROUTING", "-m conntrack --ctstate INVALID -j ISTIO_DROP");
     add(Table::kMangle, "ISTIO_DROP", "-j DROP");
   }
 
   void targets() {
+    because("the tunnel port is the proxy's own");
     add(Table::kNat, "ISTIO_INBOUND", "-p tcp --dport {} -j RETURN", o_.tunnel_port);
+    because("the proxy's outbound port");
     add(Table::kNat, "ISTIO_REDIRECT", "-p tcp -j REDIRECT --to-ports {}", o_.proxy_port);
+    because("the proxy's inbound port");
     add(Table::kNat, "ISTIO_IN_REDIRECT", "-p tcp -j REDIRECT --to-ports {}", o_.inbound_port);
   }
 
   void inbound() {
     if (o_.inbound_ports.empty()) return;
     if (tproxy_) {
+      because("packets of a connection that the proxy has taken stay on lo");
       add(Table::kMangle, "ISTIO_DIVERT", "-j MARK --set-mark {}", o_.tproxy_mark);
       add(Table::kMangle, "ISTIO_DIVERT", "-j ACCEPT");
+      because("the proxy's transparent inbound port");
       add(Table::kMangle, "ISTIO_TPROXY", "! -d {} -p tcp -j TPROXY --tproxy-mark {}/0xffffffff --on-port {}", loopback_, o_.tproxy_mark,
           o_.inbound_port);
     }
     const Table table = tproxy_ ? Table::kMangle : Table::kNat;
+    because("new connections from outside");
     add(table, "PREROUTING", "-p tcp -j ISTIO_INBOUND");
     if (!o_.inbound_ports.all) {
       for (const auto& port : o_.inbound_ports.list) capture_inbound(table, fmt::format("-p tcp --dport {}", port.text()));
       return;
     }
+    because("the inbound port is excluded");
     for (const auto& port : o_.inbound_excluded) add(table, "ISTIO_INBOUND", "-p tcp --dport {} -j RETURN", port.text());
     capture_inbound(table, "-p tcp");
   }
 
   void capture_inbound(Table table, const std::string& match) {
+    because("inbound ports to capture");
     if (!tproxy_) return add(table, "ISTIO_INBOUND", "{} -j ISTIO_IN_REDIRECT", match);
     // Packets of a connection that exists only need the route to lo; TPROXY is for the first one.
     add(table, "ISTIO_INBOUND", "{} -m conntrack --ctstate RELATED,ESTABLISHED -j ISTIO_DIVERT", match);
@@ -107,18 +121,22 @@ class Family {
   }
 
   void outbound_start() {
+    because("everything that a process of the pod sends");
     add(Table::kNat, "OUTPUT", "-j ISTIO_OUTPUT");  // no -p tcp: DNS over udp is decided inside
+    because("the outbound port is excluded");
     for (const auto& port : o_.outbound_excluded) {
       add(Table::kNat, "ISTIO_OUTPUT", "-p tcp --dport {} -j RETURN", port.text());
       add(Table::kNat, "ISTIO_OUTPUT", "-p udp --dport {} -j RETURN", port.text());
     }
     // The proxy binds the marker address when it hands an inbound connection to the app; without this it would loop.
+    because("this source means that the connection has been through the proxy");
     add(Table::kNat, "ISTIO_OUTPUT", "-o lo -s {} -j RETURN", marker_);
   }
 
   // The proxy dialling its own pod by address is a call of the app to its own service: it goes in through the front door.
   void proxy_user() {
     for (const auto& uid : uids_) {
+      because("the proxy dials its own pod: a call of the app to its own service comes in as from anybody");
       if (dns_)
         add(Table::kNat, "ISTIO_OUTPUT", "-o lo ! -d {} -p tcp -m multiport ! --dports 53,{} -m owner --uid-owner {} -j ISTIO_IN_REDIRECT",
             loopback_, o_.tunnel_port, uid);
@@ -126,14 +144,17 @@ class Family {
         add(Table::kNat, "ISTIO_OUTPUT", "-o lo ! -d {} -p tcp ! --dport {} -m owner --uid-owner {} -j ISTIO_IN_REDIRECT", loopback_,
             o_.tunnel_port, uid);
       app_to_itself("uid", uid);
+      because("the proxy's own connections");
       add(Table::kNat, "ISTIO_OUTPUT", "-m owner --uid-owner {} -j RETURN", uid);
     }
   }
   void proxy_group() {
     for (const auto& gid : gids_) {
+      because("the proxy dials its own pod: a call of the app to its own service comes in as from anybody");
       add(Table::kNat, "ISTIO_OUTPUT", "-o lo ! -d {} -p tcp ! --dport {} -m owner --gid-owner {} -j ISTIO_IN_REDIRECT", loopback_,
           o_.tunnel_port, gid);
       app_to_itself("gid", gid);
+      because("the proxy's own connections");
       add(Table::kNat, "ISTIO_OUTPUT", "-m owner --gid-owner {} -j RETURN", gid);
     }
   }
@@ -141,14 +162,17 @@ class Family {
   // Port 53 goes on to the DNS rules: the resolver may live on 127.0.0.53.
   void app_to_itself(std::string_view kind, const std::string& id) {
     if (std::ranges::any_of(o_.outbound_ranges.list, [](const base::Cidr& c) { return c.base.is_loopback(); })) return;
+    because("the app talks to itself");
     add(Table::kNat, "ISTIO_OUTPUT", "-o lo{} -m owner ! --{}-owner {} -j RETURN", dns_ ? " -p tcp ! --dport 53" : "", kind, id);
   }
 
   void owner_groups() {
+    because("the group is excluded");
     if (o_.owner_groups.all) {
       for (const auto& group : o_.owner_groups_excluded) add(Table::kNat, "ISTIO_OUTPUT", "-m owner --gid-owner {} -j RETURN", group);
       return;
     }
+    because("only these groups are captured");
     std::string none_of;
     for (const auto& group : o_.owner_groups.list) none_of += fmt::format("-m owner ! --gid-owner {} ", group);
     add(Table::kNat, "ISTIO_OUTPUT", "{}-j RETURN", none_of);
@@ -158,6 +182,7 @@ class Family {
   // one for the other (zone 1: proxy to resolver, zone 2: app to proxy).
   void dns() {
     if (!dns_) return;
+    because("queries of the app and of the proxy are kept apart in conntrack");
     add(Table::kRaw, "OUTPUT", "-j ISTIO_OUTPUT_DNS");
     const auto exempt = [&](std::string_view kind, const std::string& id) {
       add(Table::kRaw, "ISTIO_OUTPUT_DNS", "-p udp --dport 53 -m owner --{}-owner {} -j CT --zone 1", kind, id);
@@ -176,11 +201,13 @@ class Family {
     const auto at = [](std::string_view flag, const std::string& server) {
       return server.empty() ? std::string() : fmt::format(" {} {}", flag, server);
     };
+    because("DNS goes to the proxy");
     add(Table::kNat, "ISTIO_OUTPUT", "-j ISTIO_OUTPUT_DNS");
     for (const auto& server : servers)
       add(Table::kNat, "ISTIO_OUTPUT_DNS", "-p tcp --dport 53{} -j REDIRECT --to-ports {}", at("-d", server), kDnsPort);
     for (const auto& server : servers)
       add(Table::kNat, "ISTIO_OUTPUT_DNS", "-p udp --dport 53{} -j REDIRECT --to-port {}", at("-d", server), kDnsPort);
+    because("queries of the app and of the proxy are kept apart in conntrack");
     add(Table::kRaw, "PREROUTING", "-j ISTIO_INBOUND");
     for (const auto& server : servers) {
       add(Table::kRaw, "ISTIO_OUTPUT_DNS", "-p udp --dport 53{} -j CT --zone 2", at("-d", server));
@@ -189,10 +216,14 @@ class Family {
   }
 
   void outbound_rest() {
+    because("localhost is from container to container");
     add(Table::kNat, "ISTIO_OUTPUT", "-d {} -j RETURN", loopback_);  // localhost is from container to container
+    because("the destination is excluded");
     for (const auto& range : o_.outbound_excluded_ranges)
       if (range.base.v4 == v4_) add(Table::kNat, "ISTIO_OUTPUT", "-d {} -j RETURN", range.text());
+    because("the outbound port is captured whatever the destination");
     for (const auto& port : o_.outbound_included) add(Table::kNat, "ISTIO_OUTPUT", "-p tcp --dport {} -j ISTIO_REDIRECT", port.text());
+    because("outbound destinations to capture");
     if (o_.outbound_ranges.all) {
       add(Table::kNat, "ISTIO_OUTPUT", "-j ISTIO_REDIRECT");
       for (const auto& nic : o_.virtual_interfaces) insert(Table::kNat, "PREROUTING", 1, "-i {} -j ISTIO_REDIRECT", nic);
@@ -210,15 +241,20 @@ class Family {
   void tproxy_marks() {
     if (!tproxy_) return;
     const auto mark = o_.tproxy_mark;
+    because("the proxy delivers to the app under the client's address; the mark brings the answers back");
     add(Table::kMangle, "PREROUTING", "-p tcp -m mark --mark {} -j CONNMARK --save-mark", mark);
     add(Table::kMangle, "OUTPUT", "-p tcp -o lo -m mark --mark {} -j RETURN", mark);
+    because("the proxy dials its own pod: this mark brings the connection to the inbound port");
     for (const auto& uid : uids_)
       add(Table::kMangle, "OUTPUT", "! -d {} -p tcp -o lo -m owner --uid-owner {} -j MARK --set-mark {}", loopback_, uid, kSelfCallMark);
     for (const auto& gid : gids_)
       add(Table::kMangle, "OUTPUT", "! -d {} -p tcp -o lo -m owner --gid-owner {} -j MARK --set-mark {}", loopback_, gid, kSelfCallMark);
+    because("the app answers a client whose connection the proxy delivered");
     add(Table::kMangle, "OUTPUT", "-p tcp -m connmark --mark {} -j CONNMARK --restore-mark", mark);
+    because("has been through the proxy");
     insert(Table::kMangle, "ISTIO_INBOUND", 1, "-p tcp -m mark --mark {} -j RETURN", mark);
     insert(Table::kMangle, "ISTIO_INBOUND", 2, "-p tcp -s {} -i lo -j RETURN", marker_);
+    because("what stays in the pod is no inbound connection, unless the proxy sent it to itself");
     insert(Table::kMangle, "ISTIO_INBOUND", 3, "-p tcp -i lo -m mark ! --mark {} -j RETURN", kSelfCallMark);
   }
 
@@ -228,6 +264,7 @@ class Family {
   const std::string loopback_, marker_;
   const std::vector<std::string> uids_, gids_;
   bool dns_ = false;
+  std::string_view why_;
   FamilyRules rules_;
 };
 

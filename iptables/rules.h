@@ -20,6 +20,7 @@ struct Rule {
   std::string chain;
   int position = 0;  // 0 appends, N inserts before the Nth
   std::string spec;  // "-p tcp --dport 80 -j RETURN"
+  std::string_view why{};  // for people, a constant; empty for what was read from the kernel
 };
 
 // The rules of one address family, per table in the order in which they are made.
