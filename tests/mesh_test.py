@@ -246,6 +246,7 @@ class Lifecycle(Mesh):
         status, headers, _ = request(fresh, '/while-draining')
         self.assertEqual((status, headers.get('connection')), (200, 'close'))
         self.assertEqual(self.v2.proxy.wait(timeout=20), 0)
+        self.assertTrue(any('/while-draining' in line for line in self.v2.access_lines()), 'the last line')
         self.v2.proxy = None
         self.v2.start_proxy()
 
