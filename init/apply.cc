@@ -264,6 +264,7 @@ class Session {
       if (marks_.empty()) continue;
       if (auto done = netlink_.remove_local_routes(ipv4, stale); !done) return done;
     }
+    if (added_address_) netlink_.await_marker_address();
     return {};
   }
 

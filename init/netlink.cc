@@ -5,6 +5,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -245,6 +246,27 @@ std::expected<bool, std::string> Netlink::add_marker_address() {
   const int error = request(address);
   if (error && error != EEXIST) return std::unexpected(failure("ip -6 addr add ::6/128 dev lo", error));
   return error == 0;
+}
+
+void Netlink::await_marker_address() const {
+  constexpr int kTries = 1000;
+  constexpr useconds_t kPause = 1000;
+  sockaddr_in6 marker{};
+  marker.sin6_family = AF_INET6;
+  marker.sin6_port = htons(9);  // nothing is sent
+  marker.sin6_addr.s6_addr[15] = 6;
+  for (int i = 0; i < kTries; ++i) {
+    // Only when the address is routed to ourselves does a socket without one of its own take ::6 as source.
+    const int fd = ::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    sockaddr_in6 source{};
+    socklen_t size = sizeof source;
+    const bool usable = fd >= 0 && ::connect(fd, reinterpret_cast<const sockaddr*>(&marker), sizeof marker) == 0 &&
+                        ::getsockname(fd, reinterpret_cast<sockaddr*>(&source), &size) == 0 &&
+                        std::memcmp(&source.sin6_addr, &marker.sin6_addr, sizeof marker.sin6_addr) == 0;
+    if (fd >= 0) ::close(fd);
+    if (usable || fd < 0) return;
+    ::usleep(kPause);
+  }
 }
 
 std::expected<void, std::string> Netlink::remove_marker_address() {

@@ -30,6 +30,8 @@ class Netlink {
   std::expected<void, std::string> remove_local_routes(bool ipv4, const Stale& stale);
   // ip -6 addr add ::6/128 dev lo: the proxy's source address when it hands a connection to the app. False: it was there.
   std::expected<bool, std::string> add_marker_address();
+  // Waits until a new ::6 can be used: the kernel finishes an address in the background, and --run-validation dials it at once.
+  void await_marker_address() const;
   std::expected<void, std::string> remove_marker_address();
 
  private:
