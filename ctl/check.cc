@@ -44,7 +44,8 @@ class Findings {
 };
 
 // Runs `attempt` in a child, because what it tries (namespaces) cannot be taken back. Its result is the exit status.
-template <class F> int in_child(F attempt) {
+template <class F>
+int in_child(F attempt) {
   std::fflush(stdout);
   const pid_t pid = ::fork();
   if (pid == 0) ::_exit(attempt());
@@ -78,23 +79,33 @@ std::string try_tables(const std::string& tool) {
 }
 
 void check_rights(Findings& findings) {
-  if (::geteuid() == 0) findings.good("user", "root");
-  else findings.bad("user", fmt::format("uid {}: namespaces and rules need root", ::geteuid()), "sudo sluice check");
-  if (::geteuid() != 0) return;                        // the rest would all fail for this one reason
+  if (::geteuid() == 0)
+    findings.good("user", "root");
+  else
+    findings.bad("user", fmt::format("uid {}: namespaces and rules need root", ::geteuid()), "sudo sluice check");
+  if (::geteuid() != 0) return;  // the rest would all fail for this one reason
   constexpr int kNetAdmin = 12, kSysAdmin = 21;
   for (const auto& [name, number] : {std::pair{"CAP_NET_ADMIN", kNetAdmin}, std::pair{"CAP_SYS_ADMIN", kSysAdmin}}) {
-    if (::prctl(PR_CAPBSET_READ, number) == 1) findings.good(name);
-    else findings.bad(name, "not in this process's bounding set", "run it outside the container, or: docker run --privileged …");
+    if (::prctl(PR_CAPBSET_READ, number) == 1)
+      findings.good(name);
+    else
+      findings.bad(name, "not in this process's bounding set", "run it outside the container, or: docker run --privileged …");
   }
-  for (const auto& [name, kind] : {std::pair{"network namespaces", CLONE_NEWNET}, std::pair{"mount namespaces", CLONE_NEWNS}, std::pair{"process namespaces", CLONE_NEWPID}}) {
-    if (can_namespace(kind)) findings.good(name);
-    else findings.bad(name, "this kernel or container refuses them", "sysctl -w user.max_net_namespaces=10000 user.max_mnt_namespaces=10000 user.max_pid_namespaces=10000");
+  for (const auto& [name, kind] : {std::pair{"network namespaces", CLONE_NEWNET}, std::pair{"mount namespaces", CLONE_NEWNS},
+                                   std::pair{"process namespaces", CLONE_NEWPID}}) {
+    if (can_namespace(kind))
+      findings.good(name);
+    else
+      findings.bad(name, "this kernel or container refuses them",
+                   "sysctl -w user.max_net_namespaces=10000 user.max_mnt_namespaces=10000 user.max_pid_namespaces=10000");
   }
 }
 
 void check_rules(Findings& findings) {
-  if (runner::find_program("ip").empty()) findings.bad("ip", "not installed", "apt-get install -y iproute2");
-  else findings.good("ip", runner::find_program("ip"));
+  if (runner::find_program("ip").empty())
+    findings.bad("ip", "not installed", "apt-get install -y iproute2");
+  else
+    findings.good("ip", runner::find_program("ip"));
   bool any4 = false, any6 = false;
   for (const char* backend : {"nft", "legacy"})
     for (const bool v4 : {true, false}) {
@@ -105,8 +116,12 @@ void check_rules(Findings& findings) {
       }
       const std::string why = try_tables(tool);
       (v4 ? any4 : any6) |= why.empty();
-      if (why.empty()) findings.good(tool, "table nat, REDIRECT");
-      else findings.note(tool, why, backend == std::string_view("legacy") ? (v4 ? "modprobe iptable_nat" : "modprobe ip6table_nat") : "modprobe nft_chain_nat");
+      if (why.empty())
+        findings.good(tool, "table nat, REDIRECT");
+      else
+        findings.note(
+            tool, why,
+            backend == std::string_view("legacy") ? (v4 ? "modprobe iptable_nat" : "modprobe ip6table_nat") : "modprobe nft_chain_nat");
     }
   if (!any4) findings.bad("IPv4 rules", "no backend can redirect", "apt-get install -y iptables && modprobe nft_chain_nat");
   if (!any6) findings.note("IPv6 rules", "no backend can redirect IPv6; IPv6 stays uncaptured", "modprobe ip6table_nat");
@@ -114,8 +129,10 @@ void check_rules(Findings& findings) {
 
 void check_network(Findings& findings) {
   const int six = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (six >= 0) findings.good("IPv6");
-  else findings.note("IPv6", "switched off in this kernel; pods get IPv4 only", "boot without ipv6.disable=1");
+  if (six >= 0)
+    findings.good("IPv6");
+  else
+    findings.note("IPv6", "switched off in this kernel; pods get IPv4 only", "boot without ipv6.disable=1");
   if (six >= 0) ::close(six);
   // A proxy on this machine itself would need these ports; pods have their own.
   for (const uint16_t port : {15000, 15001, 15006, 15020, 15021, 15090}) {
@@ -127,7 +144,9 @@ void check_network(Findings& findings) {
     const int one = 1;
     ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
-      findings.note(fmt::format("port {}", port), "in use in this network namespace: no proxy can run here besides it (pods are not affected)", fmt::format("ss -ltnp 'sport = :{}'", port));
+      findings.note(fmt::format("port {}", port),
+                    "in use in this network namespace: no proxy can run here besides it (pods are not affected)",
+                    fmt::format("ss -ltnp 'sport = :{}'", port));
     ::close(fd);
   }
 }
@@ -137,19 +156,25 @@ void check_machine(Findings& findings) {
   ::uname(&kernel);
   findings.good("kernel", kernel.release);
   // Certificates and tokens are judged by the clock; a machine that lost its time refuses all of them.
-  constexpr std::time_t kBuiltAfter = 1'735'689'600;   // 2025-01-01
+  constexpr std::time_t kBuiltAfter = 1'735'689'600;  // 2025-01-01
   const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  if (now > kBuiltAfter) findings.good("clock");
-  else findings.bad("clock", "is years behind: every certificate will look not yet valid", "timedatectl set-ntp true");
+  if (now > kBuiltAfter)
+    findings.good("clock");
+  else
+    findings.bad("clock", "is years behind: every certificate will look not yet valid", "timedatectl set-ntp true");
   std::ifstream files("/proc/sys/fs/inotify/max_user_instances");
   long instances = 0;
   files >> instances;
-  if (instances >= 128) findings.good("inotify", fmt::format("{} instances", instances));
-  else findings.note("inotify", fmt::format("{} instances; every proxy needs one", instances), "sysctl -w fs.inotify.max_user_instances=1024");
+  if (instances >= 128)
+    findings.good("inotify", fmt::format("{} instances", instances));
+  else
+    findings.note("inotify", fmt::format("{} instances; every proxy needs one", instances), "sysctl -w fs.inotify.max_user_instances=1024");
   for (const char* name : {"sluice-init", "sluice-proxy"}) {
     const std::string folder = own_program().substr(0, own_program().rfind('/') + 1);
-    if (::access((folder + name).c_str(), X_OK) == 0) findings.good(name, folder + name);
-    else findings.bad(name, "does not lie beside sluice", "make build");
+    if (::access((folder + name).c_str(), X_OK) == 0)
+      findings.good(name, folder + name);
+    else
+      findings.bad(name, "does not lie beside sluice", "make build");
   }
 }
 

@@ -38,7 +38,8 @@ class Folder {
   fs::path path_;
 };
 
-template <class F> std::pair<int, std::string> printed(F run) {
+template <class F>
+std::pair<int, std::string> printed(F run) {
   ::testing::internal::CaptureStdout();
   const int status = run();
   return {status, ::testing::internal::GetCapturedStdout()};
@@ -131,7 +132,9 @@ TEST(Explain, UnknownPod_NamesTheKnownOnes) {
 
 TEST(Lint, BrokenFile_IsALineWithItsPlaceAndExitOne) {
   const Folder folder;
-  folder.write("bad.yaml", "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [a]\n  http:\n  - route:\n    - destination: {host: a}\n      weight: -5\n");
+  folder.write("bad.yaml",
+               "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [a]\n  http:\n  - route:\n  "
+               "  - destination: {host: a}\n      weight: -5\n");
   LintOptions options;
   options.paths = {folder.path()};
   const auto [status, text] = printed([&] { return lint(options); });
@@ -158,7 +161,9 @@ TEST(Lint, OwnDemo_HasNoErrorAndNoWarning) {
 TEST(Inject, OtherDocuments_StayAsTheyAre) {
   const Folder folder;
   InjectOptions options;
-  options.file = folder.write("in.yaml", "# a comment\napiVersion: v1\nkind: Service   # kept\nmetadata: {name: s}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n");
+  options.file = folder.write("in.yaml",
+                              "# a comment\napiVersion: v1\nkind: Service   # kept\nmetadata: {name: s}\n---\napiVersion: v1\nkind: "
+                              "Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n");
   const auto [status, text] = printed([&] { return inject(options); });
   EXPECT_EQ(status, kFine);
   EXPECT_THAT(text, HasSubstr("kind: Service   # kept\nmetadata: {name: s}\n---\n"));
@@ -168,7 +173,9 @@ TEST(Inject, OtherDocuments_StayAsTheyAre) {
 TEST(Inject, RefusedPod_PrintsNothing) {
   const Folder folder;
   InjectOptions options;
-  options.file = folder.write("in.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p, annotations: {sidecar.istio.io/interceptionMode: X}}\nspec: {containers: [{name: c}]}\n");
+  options.file = folder.write("in.yaml",
+                              "apiVersion: v1\nkind: Pod\nmetadata: {name: p, annotations: {sidecar.istio.io/interceptionMode: X}}\nspec: "
+                              "{containers: [{name: c}]}\n");
   ::testing::internal::CaptureStderr();
   const auto [status, text] = printed([&] { return inject(options); });
   EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("sidecar.istio.io/interceptionMode"));
@@ -178,7 +185,8 @@ TEST(Inject, RefusedPod_PrintsNothing) {
 
 TEST(AccessLog, DefaultLine_IsTakenApart) {
   const LogFields fields = parse_access_log(
-      "[2026-11-21T10:00:00.000Z] \"GET /a b HTTP/1.1\" 200 UF,URX via_upstream - \"-\" 0 314 0 0 \"-\" \"curl 8\" \"id\" \"reviews:9080\" \"10.0.0.1:9080\" "
+      "[2026-11-21T10:00:00.000Z] \"GET /a b HTTP/1.1\" 200 UF,URX via_upstream - \"-\" 0 314 0 0 \"-\" \"curl 8\" \"id\" \"reviews:9080\" "
+      "\"10.0.0.1:9080\" "
       "outbound|9080|v2|reviews.default.svc.cluster.local 10.0.0.2:1 10.96.0.1:9080 10.0.0.2:2 - default");
   EXPECT_EQ(fields.status, "200");
   EXPECT_EQ(fields.flags, "UF,URX");

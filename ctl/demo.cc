@@ -27,12 +27,14 @@ constexpr std::chrono::milliseconds kPatience{60'000};
 bool write_demo(const std::string& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
-  return std::all_of(demo_files().begin(), demo_files().end(), [&folder](const DemoFile& file) { return runner::write_file(folder + '/' + std::string(file.name), file.text); });
+  return std::all_of(demo_files().begin(), demo_files().end(),
+                     [&folder](const DemoFile& file) { return runner::write_file(folder + '/' + std::string(file.name), file.text); });
 }
 
 void say_what_to_try(const runner::Record& record, const std::string& published, const std::string& folder) {
   const Style style = Style::of(stdout);
-  const auto client = std::find_if(record.pods.begin(), record.pods.end(), [](const auto& pod) { return pod.workload.ends_with("/productpage"); });
+  const auto client =
+      std::find_if(record.pods.begin(), record.pods.end(), [](const auto& pod) { return pod.workload.ends_with("/productpage"); });
   const std::string netns = client == record.pods.end() ? "" : client->netns;
   fmt::print("\n{}Try{} (in another terminal; Ctrl-C here removes everything)\n", style.bold, style.plain);
   if (!published.empty()) fmt::print("  a browser, or: curl -s http://{}/productpage\n", published);
@@ -84,27 +86,33 @@ int demo(const DemoOptions& options) {
   std::atomic<bool> over{false};
   std::unique_ptr<runner::Publisher> published;
   std::thread guide;
-  world.run([&] {
-    const auto record = world.record();
-    const auto gateway = std::find_if(record.pods.begin(), record.pods.end(), [](const auto& pod) { return pod.role == "gateway"; });
-    std::string address, why;
-    if (options.publish != 0 && stay && gateway != record.pods.end()) {
-      const base::SocketAddress here{base::Ip::loopback(true), options.publish};
-      published = runner::Publisher::open(record.prefix + "net", here, {*base::Ip::parse(gateway->ip4), 8080}, why);
-      if (published) address = fmt::format("localhost:{}", options.publish);
-      else fmt::print(stderr, "not published: {} (--publish PORT takes another)\n", why);
-    }
-    guide = std::thread([&, address, record] {
-      // Signals belong to the supervisor's thread.
-      sigset_t all;
-      sigfillset(&all);
-      ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
-      good = Tour(options.world, folder, over).run();
-      toured = true;
-      if (stay) say_what_to_try(record, address, folder);
-      else world.stop();
-    });
-  }, kPatience);
+  world.run(
+      [&] {
+        const auto record = world.record();
+        const auto gateway = std::find_if(record.pods.begin(), record.pods.end(), [](const auto& pod) { return pod.role == "gateway"; });
+        std::string address, why;
+        if (options.publish != 0 && stay && gateway != record.pods.end()) {
+          const base::SocketAddress here{base::Ip::loopback(true), options.publish};
+          published = runner::Publisher::open(record.prefix + "net", here, {*base::Ip::parse(gateway->ip4), 8080}, why);
+          if (published)
+            address = fmt::format("localhost:{}", options.publish);
+          else
+            fmt::print(stderr, "not published: {} (--publish PORT takes another)\n", why);
+        }
+        guide = std::thread([&, address, record] {
+          // Signals belong to the supervisor's thread.
+          sigset_t all;
+          sigfillset(&all);
+          ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+          good = Tour(options.world, folder, over).run();
+          toured = true;
+          if (stay)
+            say_what_to_try(record, address, folder);
+          else
+            world.stop();
+        });
+      },
+      kPatience);
   over = true;
   if (guide.joinable()) guide.join();
   published.reset();

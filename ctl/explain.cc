@@ -23,8 +23,10 @@ struct Url {
 
 std::optional<Url> parse_url(std::string_view text) {
   Url url;
-  if (text.starts_with("http://")) text.remove_prefix(7);
-  else if (text.starts_with("https://")) return std::nullopt;
+  if (text.starts_with("http://"))
+    text.remove_prefix(7);
+  else if (text.starts_with("https://"))
+    return std::nullopt;
   const size_t slash = text.find_first_of("/?");
   if (slash != std::string_view::npos) {
     url.path = text.substr(slash);
@@ -44,10 +46,12 @@ std::optional<Url> parse_url(std::string_view text) {
 }
 
 // As the pod's resolver would: the names of a Service from its own namespace, then the longer forms.
-const api::Service* service_named(const api::Mesh& mesh, const std::string& host, const std::string& name_space, const std::string& domain) {
+const api::Service* service_named(const api::Mesh& mesh, const std::string& host, const std::string& name_space,
+                                  const std::string& domain) {
   for (const api::Service* service : mesh.services) {
     const std::string full = service->meta.name + '.' + service->meta.name_space;
-    if (host == full + ".svc." + domain || host == full + ".svc" || host == full || (host == service->meta.name && service->meta.name_space == name_space))
+    if (host == full + ".svc." + domain || host == full + ".svc" || host == full ||
+        (host == service->meta.name && service->meta.name_space == name_space))
       return service;
   }
   return nullptr;
@@ -101,7 +105,9 @@ Answer decide(const routing::Compiled& compiled, const routing::Listener* listen
       answer.status = 404;
       answer.flags = "NR";
       break;
-    case routing::Decision::Kind::kDirect: answer.status = answer.decision.status; break;
+    case routing::Decision::Kind::kDirect:
+      answer.status = answer.decision.status;
+      break;
     case routing::Decision::Kind::kRoute: {
       answer.cluster = answer.decision.cluster_name;
       if (answer.decision.cluster == routing::RoutePlan::kMissing) {
@@ -111,7 +117,8 @@ Answer decide(const routing::Compiled& compiled, const routing::Listener* listen
       }
       const auto& settings = compiled.snapshot->clusters()[answer.decision.cluster];
       answer.endpoints = compiled.endpoints[answer.decision.cluster].second.get();
-      const bool any = answer.endpoints && std::any_of(answer.endpoints->list.begin(), answer.endpoints->list.end(), [](const auto& e) { return e.healthy; });
+      const bool any = answer.endpoints &&
+                       std::any_of(answer.endpoints->list.begin(), answer.endpoints->list.end(), [](const auto& e) { return e.healthy; });
       if (!settings->original_dst && !any) {
         answer.status = 503;
         answer.flags = "UH";
@@ -122,7 +129,9 @@ Answer decide(const routing::Compiled& compiled, const routing::Listener* listen
   return answer;
 }
 
-const routing::RoutePlan* plan_of(const Answer& answer) { return answer.decision.plan && *answer.decision.plan ? answer.decision.plan->get() : nullptr; }
+const routing::RoutePlan* plan_of(const Answer& answer) {
+  return answer.decision.plan && *answer.decision.plan ? answer.decision.plan->get() : nullptr;
+}
 
 // outbound|9080|v1|reviews.default.svc.cluster.local
 struct ClusterParts {
@@ -154,21 +163,28 @@ void print_json(const Answer& answer) {
         .member("file", plan->at.file_name())
         .member("line", plan->at.line)
         .end_object();
-  else out.null();
+  else
+    out.null();
   out.key("destination");
   if (answer.cluster.empty()) {
     out.null();
   } else {
     const auto parts = parts_of(answer.cluster);
-    out.begin_object().member("host", parts.host).member("port", static_cast<unsigned>(parts.port)).member("subset", parts.subset).member("cluster", answer.cluster);
+    out.begin_object()
+        .member("host", parts.host)
+        .member("port", static_cast<unsigned>(parts.port))
+        .member("subset", parts.subset)
+        .member("cluster", answer.cluster);
     out.key("endpoints").begin_array();
     if (answer.endpoints)
       for (const auto& endpoint : answer.endpoints->list) out.value(endpoint.address.text());
     out.end_array().end_object();
   }
   out.key("status");
-  if (answer.status != 0) out.value(static_cast<unsigned>(answer.status));
-  else out.null();
+  if (answer.status != 0)
+    out.value(static_cast<unsigned>(answer.status));
+  else
+    out.null();
   out.member("flags", answer.flags).key("steps").begin_array();
   for (const auto& step : answer.trace.steps)
     out.begin_object()
@@ -186,7 +202,8 @@ void print_split(const routing::RoutePlan& plan) {
   if (plan.split.size() < 2) return;
   fmt::print("split        ");
   for (const auto& target : plan.split)
-    fmt::print("{}{}: {} %", &target == plan.split.data() ? "" : ", ", target.cluster_name, plan.total_weight ? target.weight * 100 / plan.total_weight : 0);
+    fmt::print("{}{}: {} %", &target == plan.split.data() ? "" : ", ", target.cluster_name,
+               plan.total_weight ? target.weight * 100 / plan.total_weight : 0);
   fmt::print("\n");
 }
 
@@ -200,13 +217,16 @@ void print_text(const Answer& answer) {
   }
   if (answer.listener) fmt::print("listener     {}\n", answer.listener->name);
   if (const auto* plan = plan_of(answer)) {
-    if (!plan->virtual_service.empty()) fmt::print("rule         {} http[{}] ({}:{})\n", plan->virtual_service, plan->rule, plan->at.file_name(), plan->at.line);
-    else fmt::print("rule         {} (made from the Service; no VirtualService speaks of it)\n", plan->name.empty() ? "-" : plan->name);
+    if (!plan->virtual_service.empty())
+      fmt::print("rule         {} http[{}] ({}:{})\n", plan->virtual_service, plan->rule, plan->at.file_name(), plan->at.line);
+    else
+      fmt::print("rule         {} (made from the Service; no VirtualService speaks of it)\n", plan->name.empty() ? "-" : plan->name);
     print_split(*plan);
   }
   if (!answer.cluster.empty()) fmt::print("destination  {}\n", answer.cluster);
   if (answer.endpoints)
-    for (const auto& endpoint : answer.endpoints->list) fmt::print("endpoint     {}{}\n", endpoint.address.text(), endpoint.healthy ? "" : " (not ready)");
+    for (const auto& endpoint : answer.endpoints->list)
+      fmt::print("endpoint     {}{}\n", endpoint.address.text(), endpoint.healthy ? "" : " (not ready)");
   if (answer.status != 0) fmt::print("{}answer       {} {}{}\n", style.red, answer.status, answer.flags, style.plain);
 }
 
@@ -247,7 +267,9 @@ int explain(const ExplainOptions& given) {
   if (!fill_from_world(options)) return kUsage;
   const auto url = parse_url(options.url);
   if (!url) {
-    complain(fmt::format("explain: '{}' is no URL such as http://reviews:9080/path (https is decided by its SNI alone and cannot be explained yet)", options.url));
+    complain(fmt::format(
+        "explain: '{}' is no URL such as http://reviews:9080/path (https is decided by its SNI alone and cannot be explained yet)",
+        options.url));
     return kUsage;
   }
   if (options.from.empty() == options.gateway.empty()) {
@@ -261,10 +283,12 @@ int explain(const ExplainOptions& given) {
   if (!pod) {
     std::string known;
     for (const auto* other : loaded.mesh.pods) known += (known.empty() ? "" : ", ") + other->meta.name_space + '/' + other->meta.name;
-    complain(fmt::format("explain: no Pod {} in the configuration; there {}", name, known.empty() ? "is none (`sluice up` writes them: add its generated folder with --config)" : "are " + known));
+    complain(fmt::format("explain: no Pod {} in the configuration; there {}", name,
+                         known.empty() ? "is none (`sluice up` writes them: add its generated folder with --config)" : "are " + known));
     return kFailed;
   }
-  const auto self = routing::proxy_of(*pod, at_gateway ? routing::Proxy::Role::kGateway : routing::Proxy::Role::kSidecar, loaded.mesh.config);
+  const auto self =
+      routing::proxy_of(*pod, at_gateway ? routing::Proxy::Role::kGateway : routing::Proxy::Role::kSidecar, loaded.mesh.config);
   const auto compiled = routing::compile(loaded.mesh, self);
   std::pmr::monotonic_buffer_resource arena;
   base::Fields fields(&arena);
@@ -288,8 +312,10 @@ int explain(const ExplainOptions& given) {
   if (at_gateway) dst.address.port = bound_port(*compiled.snapshot, url->port);
   const auto* listener = compiled.snapshot->listener_for(at_gateway ? routing::Direction::kGateway : routing::Direction::kOutbound, dst);
   const Answer answer = decide(compiled, listener, request);
-  if (options.json) print_json(answer);
-  else print_text(answer);
+  if (options.json)
+    print_json(answer);
+  else
+    print_text(answer);
   return kFine;
 }
 

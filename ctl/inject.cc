@@ -53,10 +53,14 @@ std::string take_settings(const InjectOptions& options, inject::Settings& settin
 
 std::string_view outcome(inject::Report::Outcome outcome) {
   switch (outcome) {
-    case inject::Report::Outcome::kInjected: return "injected";
-    case inject::Report::Outcome::kAlready: return "unchanged";
-    case inject::Report::Outcome::kSkipped: return "not injected";
-    case inject::Report::Outcome::kRefused: return "refused";
+    case inject::Report::Outcome::kInjected:
+      return "injected";
+    case inject::Report::Outcome::kAlready:
+      return "unchanged";
+    case inject::Report::Outcome::kSkipped:
+      return "not injected";
+    case inject::Report::Outcome::kRefused:
+      return "refused";
   }
   return "";
 }
@@ -97,8 +101,10 @@ int inject(const InjectOptions& options) {
       changed |= report.outcome == inject::Report::Outcome::kInjected;
       failed |= report.outcome == inject::Report::Outcome::kRefused;
       for (const auto& problem : report.problems) fmt::print(stderr, "{}\n", doc::line_of(problem));
-      if (options.explain) fmt::print("{}:{}: {}: {}: {}\n", report.at.file_name(), report.at.line, report.object, outcome(report.outcome), report.why);
-      else if (report.outcome == inject::Report::Outcome::kSkipped) fmt::print(stderr, "sluice: {} is not injected: {}\n", report.object, report.why);
+      if (options.explain)
+        fmt::print("{}:{}: {}: {}: {}\n", report.at.file_name(), report.at.line, report.object, outcome(report.outcome), report.why);
+      else if (report.outcome == inject::Report::Outcome::kSkipped)
+        fmt::print(stderr, "sluice: {} is not injected: {}\n", report.object, report.why);
     }
     append(out, *bytes, document, changed);
   }

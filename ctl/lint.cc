@@ -35,17 +35,35 @@ std::string as_json(const doc::Problems& problems) {
 // SARIF 2.1.0, as code hosts read it.
 std::string as_sarif(const doc::Problems& problems) {
   doc::JsonWriter out(true);
-  out.begin_object().member("$schema", "https://json.schemastore.org/sarif-2.1.0.json").member("version", "2.1.0").key("runs").begin_array().begin_object();
-  out.key("tool").begin_object().key("driver").begin_object().member("name", "sluice lint").member("version", base::version()).end_object().end_object();
+  out.begin_object()
+      .member("$schema", "https://json.schemastore.org/sarif-2.1.0.json")
+      .member("version", "2.1.0")
+      .key("runs")
+      .begin_array()
+      .begin_object();
+  out.key("tool")
+      .begin_object()
+      .key("driver")
+      .begin_object()
+      .member("name", "sluice lint")
+      .member("version", base::version())
+      .end_object()
+      .end_object();
   out.key("results").begin_array();
   for (const auto& problem : problems) {
-    const std::string_view level = problem.severity == Severity::kError ? "error" : problem.severity == Severity::kWarning ? "warning" : "note";
+    const std::string_view level = problem.severity == Severity::kError     ? "error"
+                                   : problem.severity == Severity::kWarning ? "warning"
+                                                                            : "note";
     out.begin_object().member("ruleId", problem.code).member("level", level).key("message").begin_object();
     out.member("text", fmt::format("{} {}: {}", problem.object, problem.field, problem.message)).end_object();
     out.key("locations").begin_array().begin_object().key("physicalLocation").begin_object();
     out.key("artifactLocation").begin_object().member("uri", problem.at.file_name()).end_object();
     // SARIF counts from 1; a problem of the whole file stands at its first line.
-    out.key("region").begin_object().member("startLine", std::max(problem.at.line, 1)).member("startColumn", std::max(problem.at.column, 1)).end_object();
+    out.key("region")
+        .begin_object()
+        .member("startLine", std::max(problem.at.line, 1))
+        .member("startColumn", std::max(problem.at.column, 1))
+        .end_object();
     out.end_object().end_object().end_array().end_object();
   }
   out.end_array().end_object().end_array().end_object();
@@ -63,11 +81,14 @@ int lint(const LintOptions& options) {
     }
   }
   const auto loaded = config::load(options.paths);
-  if (options.output == "json") fmt::print("{}", as_json(loaded.problems));
-  else if (options.output == "sarif") fmt::print("{}", as_sarif(loaded.problems));
+  if (options.output == "json")
+    fmt::print("{}", as_json(loaded.problems));
+  else if (options.output == "sarif")
+    fmt::print("{}", as_sarif(loaded.problems));
   else
     for (const auto& problem : loaded.problems) fmt::print("{}\n", doc::line_of(problem));
-  const bool errors = std::any_of(loaded.problems.begin(), loaded.problems.end(), [](const auto& p) { return p.severity == Severity::kError; });
+  const bool errors =
+      std::any_of(loaded.problems.begin(), loaded.problems.end(), [](const auto& p) { return p.severity == Severity::kError; });
   return errors ? kFailed : kFine;
 }
 

@@ -26,10 +26,12 @@ struct Given {
 };
 
 void add_world(CLI::App* command, std::string& world) {
-  command->add_option("--world", world, "name of the world, when there is more than one on this machine")->check([](const std::string& name) {
-    const bool good = !name.empty() && name.size() <= 20 && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
-    return good ? std::string() : "use small letters, digits and -, at most 20";
-  });
+  command->add_option("--world", world, "name of the world, when there is more than one on this machine")
+      ->check([](const std::string& name) {
+        const bool good =
+            !name.empty() && name.size() <= 20 && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+        return good ? std::string() : "use small letters, digits and -, at most 20";
+      });
 }
 
 void add_offline(CLI::App& app, Given& given) {
@@ -40,7 +42,8 @@ void add_offline(CLI::App& app, Given& given) {
 
   auto* explain = app.add_subcommand("explain", "say where a request goes, and why");
   explain->add_option("url", given.explain.url, "http://HOST[:PORT]/PATH as the app would ask")->required();
-  explain->add_option("--config", given.explain.config, "file or folder of YAML; may be given several times; without it the running `sluice up`");
+  explain->add_option("--config", given.explain.config,
+                      "file or folder of YAML; may be given several times; without it the running `sluice up`");
   explain->add_option("--from", given.explain.from, "NAMESPACE/POD that sends the request (in a running world also a Deployment's name)");
   explain->add_option("--gateway", given.explain.gateway, "NAMESPACE/POD of the gateway that receives it");
   explain->add_option("--method", given.explain.method);
@@ -99,7 +102,9 @@ void add_worlds(CLI::App& app, Given& given) {
 }
 
 void add_live(CLI::App& app, Given& given) {
-  app.add_subcommand("check", "what on this machine stands in the way, and the command that mends it")->callback([&given] { given.status = ctl::check(); });
+  app.add_subcommand("check", "what on this machine stands in the way, and the command that mends it")->callback([&given] {
+    given.status = ctl::check();
+  });
   for (const char* what : {"listeners", "routes", "clusters", "endpoints"}) {
     auto* command = app.add_subcommand(what, fmt::format("{} of one proxy", what));
     command->add_option("pod", given.query.pod, "NAMESPACE/POD or Deployment of a running `sluice up`");

@@ -43,22 +43,27 @@ std::vector<Row> listeners(const doc::Node& root) {
   std::vector<Row> rows{{"NAME", "PORT", "PROTOCOL"}};
   for (const auto& status : list_at(root, "listener_statuses")) {
     const doc::Node* socket = status.at_path("local_address.socket_address");
-    rows.push_back({text_at(status, "name"), socket ? address_of(*socket) : text_at(status, "port", "-"), text_at(status, "protocol", "-")});
+    rows.push_back(
+        {text_at(status, "name"), socket ? address_of(*socket) : text_at(status, "port", "-"), text_at(status, "protocol", "-")});
   }
   return rows;
 }
 
 std::vector<Row> endpoints(const doc::Node& root, bool each) {
   std::vector<Row> rows;
-  if (each) rows.push_back({"ENDPOINT", "STATUS", "CLUSTER"});
-  else rows.push_back({"CLUSTER", "ENDPOINTS"});
+  if (each)
+    rows.push_back({"ENDPOINT", "STATUS", "CLUSTER"});
+  else
+    rows.push_back({"CLUSTER", "ENDPOINTS"});
   for (const auto& cluster : list_at(root, "cluster_statuses")) {
     const auto& hosts = list_at(cluster, "host_statuses");
-    if (!each) rows.push_back({text_at(cluster, "name"), std::to_string(hosts.size())});
+    if (!each)
+      rows.push_back({text_at(cluster, "name"), std::to_string(hosts.size())});
     else
       for (const auto& host : hosts) {
         const doc::Node* socket = host.at_path("address.socket_address");
-        rows.push_back({socket ? address_of(*socket) : "-", text_at(host, "health_status.eds_health_status", "HEALTHY"), text_at(cluster, "name")});
+        rows.push_back(
+            {socket ? address_of(*socket) : "-", text_at(host, "health_status.eds_health_status", "HEALTHY"), text_at(cluster, "name")});
       }
   }
   return rows;
@@ -105,7 +110,8 @@ int query(const QueryOptions& options) {
     const auto fits = [&](const runner::RecordedPod& pod) {
       return pod.name == options.pod || pod.name_space + '/' + pod.name == options.pod || pod.workload.ends_with('/' + options.pod);
     };
-    const auto pod = record ? std::find_if(record->pods.begin(), record->pods.end(), fits) : std::vector<runner::RecordedPod>::const_iterator{};
+    const auto pod =
+        record ? std::find_if(record->pods.begin(), record->pods.end(), fits) : std::vector<runner::RecordedPod>::const_iterator{};
     if (!record || pod == record->pods.end()) {
       complain(fmt::format("{}: no pod or Deployment {} in a running `sluice up`", options.what, options.pod));
       return kFailed;
@@ -118,10 +124,13 @@ int query(const QueryOptions& options) {
   }
   runner::HttpAsk question;
   question.to = *address;
-  question.path = options.what == "routes" ? "/config_dump" : options.what == "listeners" ? "/listeners?format=json" : "/clusters?format=json";
+  question.path = options.what == "routes"      ? "/config_dump"
+                  : options.what == "listeners" ? "/listeners?format=json"
+                                                : "/clusters?format=json";
   const auto answer = runner::ask(where, question);
   if (!answer || answer->status != 200) {
-    complain(answer ? fmt::format("{}: the proxy answers {}", options.what, answer->status) : fmt::format("{}: no proxy answers at {}", options.what, options.admin));
+    complain(answer ? fmt::format("{}: the proxy answers {}", options.what, answer->status)
+                    : fmt::format("{}: no proxy answers at {}", options.what, options.admin));
     return kFailed;
   }
   const doc::File file = doc::read_json(question.path, answer->body);
@@ -131,7 +140,8 @@ int query(const QueryOptions& options) {
   }
   const doc::Node& root = file.documents[0].root;
   std::vector<Row> rows;
-  if (options.what == "listeners") rows = listeners(root);
+  if (options.what == "listeners")
+    rows = listeners(root);
   else if (options.what == "routes") {
     rows.push_back({"LISTENER", "HOST", "MATCH", "GOES TO"});
     collect_routes(root, rows);

@@ -91,13 +91,18 @@ base::SocketAddress Tour::service(const runner::RecordedPod& seen_by, const std:
 void Tour::count(const Result<runner::HttpAnswer>& answer, Counts& counts) const {
   // The app itself says which version it is.
   const std::string version = answer && answer->status == 200 ? between(answer->body, "\"version\":\"", "\"") : "";
-  if (version == "v1") ++counts.v1;
-  else if (version == "v2") ++counts.v2;
-  else if (version == "v3") ++counts.v3;
-  else ++counts.failed;
+  if (version == "v1")
+    ++counts.v1;
+  else if (version == "v2")
+    ++counts.v2;
+  else if (version == "v3")
+    ++counts.v3;
+  else
+    ++counts.failed;
 }
 
-Tour::Counts Tour::ask_reviews(int times, bool v4, const std::vector<std::pair<std::string, std::string>>& headers, const std::string& path) const {
+Tour::Counts Tour::ask_reviews(int times, bool v4, const std::vector<std::pair<std::string, std::string>>& headers,
+                               const std::string& path) const {
   Counts counts;
   const auto* client = pod("productpage");
   if (!client) return counts;
@@ -116,7 +121,8 @@ Tour::Counts Tour::ask_reviews(int times, bool v4, const std::vector<std::pair<s
 void Tour::title(std::string_view text) { fmt::print("\n{}{}{}  {}{}\n", style_.cyan, style_.bold, ++step_, text, style_.plain); }
 void Tour::configured(const std::string& text) const { fmt::print("   {}configured{}  {}\n", style_.dim, style_.plain, text); }
 void Tour::observed(const std::string& text, bool good) {
-  fmt::print("   {}observed{}    {}  {}{}{}\n", style_.dim, style_.plain, text, good ? style_.green : style_.red, good ? "ok" : "NOT AS CONFIGURED", style_.plain);
+  fmt::print("   {}observed{}    {}  {}{}{}\n", style_.dim, style_.plain, text, good ? style_.green : style_.red,
+             good ? "ok" : "NOT AS CONFIGURED", style_.plain);
   all_good_ &= good;
 }
 void Tour::line(const std::string& text) const { fmt::print("               {}\n", text); }
@@ -131,7 +137,8 @@ void Tour::show_pods() {
     sidecars += pod.role == "sidecar";
     gateways += pod.role == "gateway";
   }
-  observed(fmt::format("{} pods ready, {} with a sidecar, {} gateway", record_.pods.size(), sidecars, gateways), record_.pods.size() == 7 && sidecars == 6 && gateways == 1);
+  observed(fmt::format("{} pods ready, {} with a sidecar, {} gateway", record_.pods.size(), sidecars, gateways),
+           record_.pods.size() == 7 && sidecars == 6 && gateways == 1);
 }
 
 void Tour::show_rules() {
@@ -148,14 +155,16 @@ void Tour::show_rules() {
     }
     const size_t chains = count_of(rules, "\n:ISTIO"), count = count_of(rules, "\n-A ");
     const bool to_proxy = rules.find("--to-ports 15001") != std::string::npos && rules.find("--to-ports 15006") != std::string::npos;
-    observed(fmt::format("{}: {} chains of ours, {} rules, outbound to 15001, inbound to 15006", v4 ? "IPv4" : "IPv6", chains, count), chains >= 4 && to_proxy);
+    observed(fmt::format("{}: {} chains of ours, {} rules, outbound to 15001, inbound to 15006", v4 ? "IPv4" : "IPv6", chains, count),
+             chains >= 4 && to_proxy);
   }
 }
 
 void Tour::show_gateway() {
   title("From outside: browser, gateway, productpage, details and reviews");
   configured("Gateway port 80, VirtualService bookshelf: /productpage goes to productpage:9080");
-  const runner::RecordedPod node{.name_space = "", .name = "", .netns = record_.prefix + "net", .role = "", .workload = "", .ip4 = "", .ip6 = ""};
+  const runner::RecordedPod node{
+      .name_space = "", .name = "", .netns = record_.prefix + "net", .role = "", .workload = "", .ip4 = "", .ip6 = ""};
   const auto where = runner::Netns::open(node.netns);
   runner::HttpAsk question;
   question.to = service(node, "istio-ingressgateway.istio-system", 80, true);
@@ -166,12 +175,13 @@ void Tour::show_gateway() {
   const std::string page = answer ? answer->body : "";
   line(fmt::format("GET http://{}/productpage", question.to.text()));
   const std::string reviews = between(page, "reviews: ", ")");
-  observed(fmt::format("{}, \"{}\", details by {}, reviews by {}", answer ? std::to_string(answer->status) : "no answer", between(page, "<h1>", "</h1>"),
-                       between(page, "details: ", ")"), reviews.empty() ? "nobody" : reviews),
+  observed(fmt::format("{}, \"{}\", details by {}, reviews by {}", answer ? std::to_string(answer->status) : "no answer",
+                       between(page, "<h1>", "</h1>"), between(page, "details: ", ")"), reviews.empty() ? "nobody" : reviews),
            answer && answer->status == 200 && page.find("The Comedy of Errors") != std::string::npos && !reviews.empty());
   question.path = "/nothing-here";
   const auto nothing = runner::ask(where, question);
-  observed(fmt::format("GET /nothing-here: {} (no rule takes it)", nothing ? std::to_string(nothing->status) : "no answer"), nothing && nothing->status == 404);
+  observed(fmt::format("GET /nothing-here: {} (no rule takes it)", nothing ? std::to_string(nothing->status) : "no answer"),
+           nothing && nothing->status == 404);
 }
 
 void Tour::show_split() {
@@ -179,8 +189,8 @@ void Tour::show_split() {
   configured("VirtualService reviews: 80 % to subset v1, 20 % to subset v3, nobody else to v2");
   const Counts counts = ask_reviews(kSplitRequests, true, {});
   const double share = static_cast<double>(counts.v1) / kSplitRequests;
-  observed(fmt::format("{} answers: v1 {} ({}), v3 {} ({}), v2 {}, failed {}", counts.all(), counts.v1, percent(counts.v1, counts.all()), counts.v3, percent(counts.v3, counts.all()),
-                       counts.v2, counts.failed),
+  observed(fmt::format("{} answers: v1 {} ({}), v3 {} ({}), v2 {}, failed {}", counts.all(), counts.v1, percent(counts.v1, counts.all()),
+                       counts.v3, percent(counts.v3, counts.all()), counts.v2, counts.failed),
            share > kShareLow && share < kShareHigh && counts.v3 > 0 && counts.v2 == 0 && counts.failed == 0);
 }
 
@@ -188,7 +198,8 @@ void Tour::show_user() {
   title("By header: jason's reviews");
   configured("VirtualService reviews: end-user: jason goes to subset v2");
   const Counts counts = ask_reviews(40, true, {{"end-user", "jason"}});
-  observed(fmt::format("{} answers: v2 {}, others {}, failed {}", counts.all(), counts.v2, counts.v1 + counts.v3, counts.failed), counts.v2 == 40);
+  observed(fmt::format("{} answers: v2 {}, others {}, failed {}", counts.all(), counts.v2, counts.v1 + counts.v3, counts.failed),
+           counts.v2 == 40);
 }
 
 std::vector<std::string> Tour::log_line(const runner::RecordedPod& pod, const std::string& mark) const {
@@ -238,7 +249,8 @@ void Tour::show_inbound6(const runner::RecordedPod& server) {
   const auto lines = log_line(server, question.path);
   const LogFields in = parse_access_log(lines.empty() ? "" : lines.back());
   observed(fmt::format("from outside straight to the pod: dialled {}, cluster {}, answer {}", in.downstream_local, in.cluster, in.status),
-           answer && answer->status == 200 && answer->body.starts_with(server.name) && in.downstream_local == question.to.text() && in.cluster == "inbound|9080||");
+           answer && answer->status == 200 && answer->body.starts_with(server.name) && in.downstream_local == question.to.text() &&
+               in.cluster == "inbound|9080||");
 }
 
 void Tour::show_shift() {
@@ -257,8 +269,10 @@ void Tour::show_shift() {
         failed += one.failed;
         v1 += one.v1;
         v3 += one.v3;
-        if (one.v1) since_v1 = 0;
-        else since_v1 += one.v3;
+        if (one.v1)
+          since_v1 = 0;
+        else
+          since_v1 += one.v3;
       }
     });
   const auto warm = Clock::now() + 5s;
@@ -279,13 +293,14 @@ void Tour::show_shift() {
   stop = true;
   for (auto& thread : load) thread.join();
   line(fmt::format("before: v1 {}, v3 {}", v1_before, v3_before));
-  observed(fmt::format("{} requests, {} failed; the last {} all from v3, {} ms after the file was written", total.load(), failed.load(), since_v1.load(),
-                       std::chrono::duration_cast<std::chrono::milliseconds>(settled - changed).count()),
+  observed(fmt::format("{} requests, {} failed; the last {} all from v3, {} ms after the file was written", total.load(), failed.load(),
+                       since_v1.load(), std::chrono::duration_cast<std::chrono::milliseconds>(settled - changed).count()),
            shifted && failed == 0 && v1_before > 0);
 }
 
 void Tour::say_goodbye() const {
-  fmt::print("\n{}{}{}\n", all_good_ ? style_.green : style_.red, all_good_ ? "Everything was as configured." : "Something was NOT as configured: see above.", style_.plain);
+  fmt::print("\n{}{}{}\n", all_good_ ? style_.green : style_.red,
+             all_good_ ? "Everything was as configured." : "Something was NOT as configured: see above.", style_.plain);
   std::fflush(stdout);
 }
 
@@ -294,7 +309,8 @@ bool Tour::run() {
   if (!record) return false;
   record_ = *record;
   using Step = void (Tour::*)();
-  for (const Step step : {&Tour::show_pods, &Tour::show_rules, &Tour::show_gateway, &Tour::show_split, &Tour::show_user, &Tour::show_log4, &Tour::show_log6, &Tour::show_shift}) {
+  for (const Step step : {&Tour::show_pods, &Tour::show_rules, &Tour::show_gateway, &Tour::show_split, &Tour::show_user, &Tour::show_log4,
+                          &Tour::show_log6, &Tour::show_shift}) {
     if (over_) return false;
     (this->*step)();
     std::fflush(stdout);

@@ -16,7 +16,7 @@ class Tour {
  public:
   // `over`: set by somebody else when the world goes; the tour then ends soon, as failed.
   Tour(std::string world, std::string folder, const std::atomic<bool>& over);
-  bool run();                          // false: something was not as configured
+  bool run();  // false: something was not as configured
 
  private:
   struct Counts {
@@ -25,7 +25,8 @@ class Tour {
   };
   const runner::RecordedPod* pod(std::string_view workload) const;
   base::SocketAddress service(const runner::RecordedPod& as_seen_by, const std::string& name, uint16_t port, bool v4) const;
-  Counts ask_reviews(int times, bool v4, const std::vector<std::pair<std::string, std::string>>& headers, const std::string& path = "/reviews/0") const;
+  Counts ask_reviews(int times, bool v4, const std::vector<std::pair<std::string, std::string>>& headers,
+                     const std::string& path = "/reviews/0") const;
   void count(const Result<runner::HttpAnswer>& answer, Counts& counts) const;
   std::vector<std::string> log_line(const runner::RecordedPod& pod, const std::string& mark) const;
 

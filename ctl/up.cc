@@ -28,8 +28,10 @@ std::unique_ptr<runner::Publisher> publish(const runner::Record& record, uint16_
     if (ip && node.valid() && runner::accepts(node, {*ip, there}, std::chrono::seconds(1))) {
       std::string why;
       auto publisher = runner::Publisher::open(record.prefix + "net", {base::Ip::loopback(true), port}, {*ip, there}, why);
-      if (publisher) fmt::print("The gateway is at http://localhost:{}/\n", port);
-      else complain("up: " + why);
+      if (publisher)
+        fmt::print("The gateway is at http://localhost:{}/\n", port);
+      else
+        complain("up: " + why);
       return publisher;
     }
   complain("up: the gateway listens on neither 8080 nor 80");
@@ -40,9 +42,8 @@ std::unique_ptr<runner::Publisher> publish(const runner::Record& record, uint16_
 
 int up(const UpOptions& options) {
   const Style out = Style::of(stdout);
-  runner::World::Options world_options{options.folder, options.world, own_program(), [](const std::string& line) {
-                                         fmt::print(stderr, "{}\n", line);
-                                       }};
+  runner::World::Options world_options{options.folder, options.world, own_program(),
+                                       [](const std::string& line) { fmt::print(stderr, "{}\n", line); }};
   std::unique_ptr<runner::Publisher> published;
   runner::World world(std::move(world_options));
   if (const auto why = world.start(); !why.empty()) {
@@ -53,10 +54,9 @@ int up(const UpOptions& options) {
     const auto record = world.record();
     size_t width = 0;
     for (const auto& pod : record.pods) width = std::max(width, pod.name.size());
-    for (const auto& pod : record.pods)
-      fmt::print("{:<{}}  {:<14} {:<22} {}\n", pod.name, width, pod.ip4, pod.ip6, pod.role);
-    fmt::print("{}{} pods are ready.{} A shell in one: ip netns exec {} bash. Ctrl-C or `sluice down` removes everything.\n", out.bold, record.pods.size(), out.plain,
-               record.pods.empty() ? std::string("NAME") : record.pods.front().netns);
+    for (const auto& pod : record.pods) fmt::print("{:<{}}  {:<14} {:<22} {}\n", pod.name, width, pod.ip4, pod.ip6, pod.role);
+    fmt::print("{}{} pods are ready.{} A shell in one: ip netns exec {} bash. Ctrl-C or `sluice down` removes everything.\n", out.bold,
+               record.pods.size(), out.plain, record.pods.empty() ? std::string("NAME") : record.pods.front().netns);
     if (options.publish != 0) published = publish(record, options.publish);
     std::fflush(stdout);
   });
@@ -64,8 +64,10 @@ int up(const UpOptions& options) {
 }
 
 int down(const std::string& world) {
-  if (runner::take_down(world, std::chrono::seconds(15))) fmt::print("Everything is removed.\n");
-  else fmt::print("Nothing is running.\n");
+  if (runner::take_down(world, std::chrono::seconds(15)))
+    fmt::print("Everything is removed.\n");
+  else
+    fmt::print("Nothing is running.\n");
   return kFine;
 }
 

@@ -19,9 +19,9 @@ using Clock = std::chrono::steady_clock;
 
 struct Asked {
   std::string name;
-  runner::Netns where;                 // invalid: here
+  runner::Netns where;  // invalid: here
   base::SocketAddress admin;
-  std::string late;                    // why it is not there yet; empty: it is
+  std::string late;  // why it is not there yet; empty: it is
 };
 
 // What the proxy's own account of its configuration says against these bytes being live.
@@ -76,7 +76,9 @@ int wait(const WaitOptions& options) {
     if (roots.empty()) roots = {record->folder};
     roots.push_back(record->generated);
     for (const auto& pod : record->pods)
-      if (pod.role != "no proxy") proxies.push_back({pod.name_space + '/' + pod.name, runner::Netns::open(pod.netns), {base::Ip::loopback(true), 15000}, "no answer"});
+      if (pod.role != "no proxy")
+        proxies.push_back(
+            {pod.name_space + '/' + pod.name, runner::Netns::open(pod.netns), {base::Ip::loopback(true), 15000}, "no answer"});
   }
   for (const auto& text : options.admin) {
     const auto address = base::SocketAddress::parse(text);

@@ -31,7 +31,8 @@ std::vector<std::string_view> split(std::string_view text) {
   }
 }
 
-template <class T> std::optional<T> number_of(std::string_view digits) {
+template <class T>
+std::optional<T> number_of(std::string_view digits) {
   T value{};
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error != std::errc{} || end != digits.data() + digits.size() || digits.empty()) return std::nullopt;
@@ -57,7 +58,8 @@ std::string ranges_problem(std::string_view text, bool star) {
 std::string interfaces_problem(std::string_view text) {
   for (const std::string_view part : split(text)) {
     const auto good = [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '.' || c == '-'; };
-    if (part.empty() || part.size() > 15 || !std::isalpha(static_cast<unsigned char>(part[0])) || !std::all_of(part.begin(), part.end(), good))
+    if (part.empty() || part.size() > 15 || !std::isalpha(static_cast<unsigned char>(part[0])) ||
+        !std::all_of(part.begin(), part.end(), good))
       return fmt::format("'{}' is no interface name", part);
   }
   return {};
@@ -66,7 +68,8 @@ std::string quantity_problem(std::string_view text) {
   size_t digits = text.find_first_not_of("+-");
   if (digits == std::string_view::npos) digits = 0;
   const size_t end = text.find_first_not_of("0123456789.", digits);
-  static constexpr std::array<std::string_view, 15> kSuffixes{"", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi"};
+  static constexpr std::array<std::string_view, 15> kSuffixes{"",  "n", "u",  "m",  "k",  "M",  "G", "T",
+                                                              "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi"};
   const std::string_view suffix = end == std::string_view::npos ? std::string_view{} : text.substr(end);
   const bool number = digits <= 1 && digits < text.size() && std::isdigit(static_cast<unsigned char>(text[digits])) &&
                       std::count(text.begin(), text.end(), '.') <= 1;
@@ -80,10 +83,14 @@ std::string word_problem(std::string_view text) {
   return std::any_of(text.begin(), text.end(), control) ? "it holds a control character" : "";
 }
 
-constexpr std::array<std::string_view, 8> kNotYet{
-    "prometheus.istio.io/scrape-targets", "prometheus.istio.io/secure-port", "k8s.v1.cni.cncf.io/networks", "apm.datadoghq.com/env",
-    "sidecar.istio.io/discoveryAddress", "sidecar.istio.io/statsInclusionPrefixes", "sidecar.istio.io/statsInclusionRegexps",
-    "sidecar.istio.io/extraStatTags"};
+constexpr std::array<std::string_view, 8> kNotYet{"prometheus.istio.io/scrape-targets",
+                                                  "prometheus.istio.io/secure-port",
+                                                  "k8s.v1.cni.cncf.io/networks",
+                                                  "apm.datadoghq.com/env",
+                                                  "sidecar.istio.io/discoveryAddress",
+                                                  "sidecar.istio.io/statsInclusionPrefixes",
+                                                  "sidecar.istio.io/statsInclusionRegexps",
+                                                  "sidecar.istio.io/extraStatTags"};
 
 class Pod {
  public:
@@ -93,14 +100,16 @@ class Pod {
   const doc::Node* find(std::string_view name) const { return annotations_ ? annotations_->find(name) : nullptr; }
   void refuse(std::string_view name, const doc::Node& at, std::string_view why) const {
     problems_.push_back({doc::Problem::Severity::kError, "IST0125", object_, fmt::format("metadata.annotations[{}]", name),
-                         fmt::format("invalid value '{}' for annotation '{}': {}", at.text_or("(no text)"), name, why), document_.mark(at)});
+                         fmt::format("invalid value '{}' for annotation '{}': {}", at.text_or("(no text)"), name, why),
+                         document_.mark(at)});
   }
   void warn(std::string_view name, const doc::Node& at, std::string_view code, std::string why) const {
     problems_.push_back({doc::Problem::Severity::kWarning, std::string(code), object_, fmt::format("metadata.annotations[{}]", name),
                          std::move(why), document_.mark(at)});
   }
   // Takes the text when `check` finds nothing wrong. True: it was there and good.
-  template <class Check> bool take(std::string_view name, std::string& out, Check check) const {
+  template <class Check>
+  bool take(std::string_view name, std::string& out, Check check) const {
     const doc::Node* node = find(name);
     if (!node) return false;
     const std::string why = node->is_scalar() ? check(std::string_view(node->scalar)) : "it must be text";
@@ -111,17 +120,22 @@ class Pod {
     out = node->scalar;
     return true;
   }
-  template <class T> void number(std::string_view name, T& out) const {
+  template <class T>
+  void number(std::string_view name, T& out) const {
     const doc::Node* node = find(name);
     if (!node) return;
-    if (const auto value = number_of<T>(node->text_or())) out = *value;
-    else refuse(name, *node, "it is no number in range");
+    if (const auto value = number_of<T>(node->text_or()))
+      out = *value;
+    else
+      refuse(name, *node, "it is no number in range");
   }
   void truth(std::string_view name, bool& out) const {
     const doc::Node* node = find(name);
     if (!node) return;
-    if (const auto value = parse_bool(node->text_or("?"))) out = *value;
-    else warn(name, *node, "IST0125", fmt::format("'{}' is neither true nor false and has no effect", node->text_or()));
+    if (const auto value = parse_bool(node->text_or("?")))
+      out = *value;
+    else
+      warn(name, *node, "IST0125", fmt::format("'{}' is neither true nor false and has no effect", node->text_or()));
   }
   void json_object(std::string_view name, doc::Node& out) const {
     const doc::Node* node = find(name);
@@ -172,7 +186,8 @@ void read_proxy_config(const Pod& pod, Choices& out) {
       owner.kind = pod.object().substr(0, pod.object().find('/'));
       (void)api::decode_proxy_config(node->text_or(), owner, found);
       for (const auto& problem : found)
-        if (problem.severity == doc::Problem::Severity::kError) return pod.refuse("proxy.istio.io/config", *node, problem.field + ": " + problem.message);
+        if (problem.severity == doc::Problem::Severity::kError)
+          return pod.refuse("proxy.istio.io/config", *node, problem.field + ": " + problem.message);
       merge_proxy_config(settings.proxy_config, file.documents[0].root);
     }
   }
@@ -200,7 +215,7 @@ void read_traffic(const Pod& pod, Choices& out) {
   out.exclude_outbound_ports_set = pod.take("traffic.sidecar.istio.io/excludeOutboundPorts", s.exclude_outbound_ports, ports);
   pod.take("traffic.sidecar.istio.io/excludeInterfaces", s.exclude_interfaces, interfaces_problem);
   pod.take("traffic.sidecar.istio.io/kubevirtInterfaces", out.interfaces, interfaces_problem);
-  pod.take("istio.io/reroute-virtual-interfaces", out.interfaces, interfaces_problem);   // wins over the one before
+  pod.take("istio.io/reroute-virtual-interfaces", out.interfaces, interfaces_problem);  // wins over the one before
   pod.take("sidecar.istio.io/interceptionMode", s.interception, [](std::string_view mode) -> std::string {
     return mode == "REDIRECT" || mode == "TPROXY" || mode == "NONE" ? "" : "it is not REDIRECT, TPROXY or NONE";
   });
@@ -208,9 +223,9 @@ void read_traffic(const Pod& pod, Choices& out) {
 
 void read_resources(const Pod& pod, Choices& out) {
   static constexpr std::array<std::array<std::string_view, 3>, 4> kNames{{{"sidecar.istio.io/proxyCPU", "requests", "cpu"},
-                                                                         {"sidecar.istio.io/proxyMemory", "requests", "memory"},
-                                                                         {"sidecar.istio.io/proxyCPULimit", "limits", "cpu"},
-                                                                         {"sidecar.istio.io/proxyMemoryLimit", "limits", "memory"}}};
+                                                                          {"sidecar.istio.io/proxyMemory", "requests", "memory"},
+                                                                          {"sidecar.istio.io/proxyCPULimit", "limits", "cpu"},
+                                                                          {"sidecar.istio.io/proxyMemoryLimit", "limits", "memory"}}};
   doc::Node given = doc::Node::make_map();
   for (const auto& [name, kind, what] : kNames) {
     std::string amount;
@@ -226,9 +241,13 @@ void read_templates(const Pod& pod, Choices& out) {
   bool sidecar = false;
   for (const std::string_view part : split(node->text_or())) {
     const std::string_view name = trimmed(part);
-    if (name == "sidecar") sidecar = true;
-    else if (name == "gateway") out.gateway = true;
-    else return pod.refuse("inject.istio.io/templates", *node, fmt::format("requested template \"{}\" not found; have gateway, sidecar", name));
+    if (name == "sidecar")
+      sidecar = true;
+    else if (name == "gateway")
+      out.gateway = true;
+    else
+      return pod.refuse("inject.istio.io/templates", *node,
+                        fmt::format("requested template \"{}\" not found; have gateway, sidecar", name));
   }
   if (sidecar && out.gateway) pod.refuse("inject.istio.io/templates", *node, "sidecar and gateway exclude each other");
 }
@@ -275,15 +294,20 @@ Choices read_annotations(const doc::Node& node, const Settings& settings, const 
   pod.json_object("sidecar.istio.io/userVolume", out.user_volumes);
   pod.json_object("sidecar.istio.io/userVolumeMount", out.user_mounts);
   if (const doc::Node* native = pod.find("sidecar.istio.io/nativeSidecar")) {
-    if (native->text_or() == "true") s.native_sidecars = true;
-    else if (native->text_or() == "false") s.native_sidecars = false;
-    else pod.warn("sidecar.istio.io/nativeSidecar", *native, "IST0125", "neither \"true\" nor \"false\": has no effect");
+    if (native->text_or() == "true")
+      s.native_sidecars = true;
+    else if (native->text_or() == "false")
+      s.native_sidecars = false;
+    else
+      pod.warn("sidecar.istio.io/nativeSidecar", *native, "IST0125", "neither \"true\" nor \"false\": has no effect");
   }
   if (const doc::Node* bind = pod.find("sidecar.istio.io/capNetBindService")) out.cap_net_bind_service = bind->text_or() == "true";
   if (!out.component_log_level.empty())
-    pod.warn("sidecar.istio.io/componentLogLevel", *pod.find("sidecar.istio.io/componentLogLevel"), "NOT_IMPLEMENTED", "levels per component are set at run time (POST /logging)");
+    pod.warn("sidecar.istio.io/componentLogLevel", *pod.find("sidecar.istio.io/componentLogLevel"), "NOT_IMPLEMENTED",
+             "levels per component are set at run time (POST /logging)");
   if (!out.bootstrap_override.empty())
-    pod.warn("sidecar.istio.io/bootstrapOverride", *pod.find("sidecar.istio.io/bootstrapOverride"), "NOT_IMPLEMENTED", "the volume is mounted, the proxy has no Envoy bootstrap to override");
+    pod.warn("sidecar.istio.io/bootstrapOverride", *pod.find("sidecar.istio.io/bootstrapOverride"), "NOT_IMPLEMENTED",
+             "the volume is mounted, the proxy has no Envoy bootstrap to override");
   pod.list_not_yet();
   return out;
 }

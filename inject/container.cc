@@ -28,16 +28,16 @@ std::string image_of(const Choices& choices, const std::string& own) {
 // Fields that equal Istio's own defaults are left out: the proxy knows them (inject.md §3.3).
 std::string proxy_config_json(const doc::Node& config) {
   static constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kDefaults{{{"configPath", "./etc/istio/proxy"},
-                                                                                           {"binaryPath", "/usr/local/bin/envoy"},
-                                                                                           {"serviceCluster", "istio-proxy"},
-                                                                                           {"drainDuration", "45s"},
-                                                                                           {"parentShutdownDuration", "60s"},
-                                                                                           {"terminationDrainDuration", "5s"},
-                                                                                           {"proxyAdminPort", "15000"},
-                                                                                           {"statNameLength", "189"},
-                                                                                           {"statusPort", "15020"},
-                                                                                           {"interceptionMode", "REDIRECT"},
-                                                                                           {"controlPlaneAuthPolicy", "MUTUAL_TLS"}}};
+                                                                                            {"binaryPath", "/usr/local/bin/envoy"},
+                                                                                            {"serviceCluster", "istio-proxy"},
+                                                                                            {"drainDuration", "45s"},
+                                                                                            {"parentShutdownDuration", "60s"},
+                                                                                            {"terminationDrainDuration", "5s"},
+                                                                                            {"proxyAdminPort", "15000"},
+                                                                                            {"statNameLength", "189"},
+                                                                                            {"statusPort", "15020"},
+                                                                                            {"interceptionMode", "REDIRECT"},
+                                                                                            {"controlPlaneAuthPolicy", "MUTUAL_TLS"}}};
   doc::Node out = doc::Node::make_map();
   for (const auto& entry : config.map) {
     const auto is_default = [&entry](const auto& row) { return row.first == entry.key && row.second == entry.value.text_or(); };
@@ -177,8 +177,14 @@ doc::Node init_container(const Choices& choices, std::string_view proxy_uid) {
   if (!s.exclude_inbound_ports.empty()) inbound_out += ',' + s.exclude_inbound_ports;
   const std::string status = std::to_string(s.status_port);
   if (s.status_port != 0 && (',' + inbound_out + ',').find(',' + status + ',') == std::string::npos) inbound_out += ',' + status;
-  std::vector<std::string> args{"-p", "15001", "-z", "15006", "-u", std::string(proxy_uid), "-m", s.interception,
-                                "-i", s.include_ip_ranges, "-x", s.exclude_ip_ranges, "-b", s.include_inbound_ports, "-d", inbound_out};
+  std::vector<std::string> args{"-p", "15001",
+                                "-z", "15006",
+                                "-u", std::string(proxy_uid),
+                                "-m", s.interception,
+                                "-i", s.include_ip_ranges,
+                                "-x", s.exclude_ip_ranges,
+                                "-b", s.include_inbound_ports,
+                                "-d", inbound_out};
   const auto flag = [&args](const char* name, const std::string& value) { args.insert(args.end(), {name, value}); };
   if (choices.include_outbound_ports_set || !s.include_outbound_ports.empty()) flag("-q", s.include_outbound_ports);
   if (choices.exclude_outbound_ports_set || !s.exclude_outbound_ports.empty()) flag("-o", s.exclude_outbound_ports);
@@ -209,12 +215,13 @@ doc::Node init_container(const Choices& choices, std::string_view proxy_uid) {
 
 doc::Node proxy_container(const doc::Node& pod, const Owner& owner, const Choices& choices) {
   const Settings& s = choices.settings;
-  doc::Node container = map({{"name", str("istio-proxy")},
-                             {"image", str(image_of(choices, s.proxy_image))},
-                             {"command", strings({"sluice-proxy"})},
-                             {"args", strings({choices.gateway ? "gateway" : "sidecar", "--log-level=" + s.log_level})},
-                             {"ports", list({map({{"containerPort", num(15090)}, {"protocol", str("TCP")}, {"name", str("http-envoy-prom")}})})},
-                             {"env", environment(pod, owner, choices)}});
+  doc::Node container =
+      map({{"name", str("istio-proxy")},
+           {"image", str(image_of(choices, s.proxy_image))},
+           {"command", strings({"sluice-proxy"})},
+           {"args", strings({choices.gateway ? "gateway" : "sidecar", "--log-level=" + s.log_level})},
+           {"ports", list({map({{"containerPort", num(15090)}, {"protocol", str("TCP")}, {"name", str("http-envoy-prom")}})})},
+           {"env", environment(pod, owner, choices)}});
   if (!s.pull_policy.empty()) container.set("imagePullPolicy", str(s.pull_policy));
   add_hooks(container, choices);
   if (s.status_port != 0) {

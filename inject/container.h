@@ -17,6 +17,7 @@ doc::Node merged(const doc::Node& base, const doc::Node& patch, std::string_view
 
 // Turns httpGet, tcpSocket and grpc probes and hooks of every container but ours to the agent's port and returns what the
 // agent has to ask, as JSON (empty: nothing). A probe whose named port the container does not declare is left alone.
-std::string rewrite_probes(doc::Node& pod, uint16_t agent_port, const std::string& object, const doc::Document& document, doc::Problems& problems);
+std::string rewrite_probes(doc::Node& pod, uint16_t agent_port, const std::string& object, const doc::Document& document,
+                           doc::Problems& problems);
 
 }  // namespace inject

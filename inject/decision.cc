@@ -31,7 +31,8 @@ Verdict selected(const api::Labels* namespace_labels, const api::Labels& pod, st
     if (value(space, "istio-injection") == "enabled") return unless_opted_out(pod, "namespace has label istio-injection=enabled");
     // A pod cannot opt in against its namespace (inject.md §1.2), which surprises people: say so.
     Verdict verdict{false, fmt::format("namespace has label istio-injection={}", value(space, "istio-injection")), {}};
-    if (value(pod, kInject) == "true") verdict.warning = "label sidecar.istio.io/inject=true has no effect here: the namespace's label wins";
+    if (value(pod, kInject) == "true")
+      verdict.warning = "label sidecar.istio.io/inject=true has no effect here: the namespace's label wins";
     return verdict;
   }
   if (has(space, kRevision)) {

@@ -10,8 +10,8 @@ namespace inject {
 
 struct Verdict {
   bool inject = false;
-  std::string why;                                     // half a sentence for people
-  std::string warning;                                 // empty, or what in the pod had no effect
+  std::string why;      // half a sentence for people
+  std::string warning;  // empty, or what in the pod had no effect
 };
 
 // The webhook configuration's selectors: would the API server call us for this pod? `namespace_labels` null: no such namespace

@@ -21,7 +21,7 @@ constexpr std::string_view kOverrides = "proxy.istio.io/overrides";
 
 // The pod's own words about our containers, taken out of its lists before ours are made.
 struct Overlays {
-  doc::Node proxy, init;                               // null: none
+  doc::Node proxy, init;  // null: none
   bool proxy_was_init = false;
 };
 
@@ -88,12 +88,14 @@ std::string sanitised(std::string name) {
 }
 
 // The app's own scrape settings move into the environment, the annotations then name the agent, which merges (inject.md §3.7).
-std::string merge_prometheus(doc::Node& pod, const Settings& settings, const std::string& object, const doc::Document& document, doc::Problems& problems) {
+std::string merge_prometheus(doc::Node& pod, const Settings& settings, const std::string& object, const doc::Document& document,
+                             doc::Problems& problems) {
   if (!settings.prometheus_merge) return {};
   doc::Node& annotations = map_at(map_at(pod, "metadata"), "annotations");
   std::map<std::string, doc::Node> said;
   for (const auto& entry : annotations.map)
-    if (const std::string name = sanitised(entry.key); name == "prometheus_io_scrape" || name == "prometheus_io_port" || name == "prometheus_io_path")
+    if (const std::string name = sanitised(entry.key);
+        name == "prometheus_io_scrape" || name == "prometheus_io_port" || name == "prometheus_io_path")
       said[name.substr(14)] = entry.value;
   if (const auto scrape = said.find("scrape"); scrape != said.end() && parse_bool(scrape->second.text_or()) == false) return {};
   // Istio: the mesh's own port, whatever the pod's status port annotation says.
@@ -105,9 +107,11 @@ std::string merge_prometheus(doc::Node& pod, const Settings& settings, const std
     uint16_t number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     static constexpr std::array<uint16_t, 9> kReserved{15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090};
-    if (error != std::errc{} || end != text.data() + text.size() || std::find(kReserved.begin(), kReserved.end(), number) != kReserved.end()) {
+    if (error != std::errc{} || end != text.data() + text.size() ||
+        std::find(kReserved.begin(), kReserved.end(), number) != kReserved.end()) {
       problems.push_back({doc::Problem::Severity::kError, "IST0125", object, "metadata.annotations[prometheus.io/port]",
-                          fmt::format("invalid value '{}' for annotation 'prometheus.io/port': it is no port of the app", text), document.mark(port->second)});
+                          fmt::format("invalid value '{}' for annotation 'prometheus.io/port': it is no port of the app", text),
+                          document.mark(port->second)});
       return {};
     }
   }
@@ -129,13 +133,18 @@ void place(doc::Node& spec, const Choices& choices, const doc::Node& init, const
     auto& items = list_at(spec, field).list;
     items.insert(items.begin(), item);
   };
-  if (native) front("initContainers", proxy);
-  else if (choices.settings.hold_application && !choices.gateway) front("containers", proxy);
-  else list_at(spec, "containers").list.push_back(proxy);
+  if (native)
+    front("initContainers", proxy);
+  else if (choices.settings.hold_application && !choices.gateway)
+    front("containers", proxy);
+  else
+    list_at(spec, "containers").list.push_back(proxy);
   if (init.is_null()) return;
   // Not native: last of all, or the app's own init containers would be captured with no proxy running (inject.md §3.4).
-  if (native) front("initContainers", init);
-  else list_at(spec, "initContainers").list.push_back(init);
+  if (native)
+    front("initContainers", init);
+  else
+    list_at(spec, "initContainers").list.push_back(init);
 }
 
 std::vector<std::string> add_volumes(doc::Node& spec, const Choices& choices) {
@@ -153,7 +162,8 @@ std::vector<std::string> add_volumes(doc::Node& spec, const Choices& choices) {
   return names;
 }
 
-void add_status(doc::Node& pod, const Choices& choices, bool with_init, const std::vector<std::string>& volume_names, const Overlays& overlays) {
+void add_status(doc::Node& pod, const Choices& choices, bool with_init, const std::vector<std::string>& volume_names,
+                const Overlays& overlays) {
   const bool native = choices.settings.native_sidecars && !choices.gateway;
   std::vector<std::string> inits, mains;
   if (with_init) inits.emplace_back("istio-init");
@@ -167,7 +177,8 @@ void add_status(doc::Node& pod, const Choices& choices, bool with_init, const st
                                 {"revision", str(choices.settings.revision)}});
   annotations.set("istio.io/rev", str(choices.settings.revision));
   if (const doc::Node* containers = pod.at_path("spec.containers"); containers && !choices.gateway) {
-    const auto app = std::find_if(containers->list.begin(), containers->list.end(), [](const doc::Node& c) { return text_at(c, "name") != "istio-proxy"; });
+    const auto app = std::find_if(containers->list.begin(), containers->list.end(),
+                                  [](const doc::Node& c) { return text_at(c, "name") != "istio-proxy"; });
     if (app != containers->list.end())
       for (const char* name : {"kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/default-logs-container"})
         if (!annotations.find(name)) annotations.set(name, str(text_at(*app, "name")));
@@ -187,7 +198,8 @@ void add_status(doc::Node& pod, const Choices& choices, bool with_init, const st
 void add_variable(doc::Node& spec, std::string_view name, const std::string& value) {
   if (value.empty()) return;
   for (const char* field : {"initContainers", "containers"})
-    if (doc::Node* proxy = named(spec.find(field), "istio-proxy")) list_at(*proxy, "env").list.push_back(map({{"name", str(name)}, {"value", str(value)}}));
+    if (doc::Node* proxy = named(spec.find(field), "istio-proxy"))
+      list_at(*proxy, "env").list.push_back(map({{"name", str(name)}, {"value", str(value)}}));
 }
 
 // An app with the proxy's uid would pass by the rules, unseen (IST0144).
@@ -199,8 +211,10 @@ void warn_same_uid(const doc::Node& spec, const std::string& uid, Report& report
     const doc::Node* own = container.at_path("securityContext.runAsUser");
     if (!own) own = pod_uid;
     if (own && own->text_or() == uid)
-      report.problems.push_back({doc::Problem::Severity::kWarning, "IST0144", report.object, "spec.containers[" + std::string(text_at(container, "name")) + "].securityContext.runAsUser",
-                                 fmt::format("{} is the proxy's own uid: traffic of this container is not captured", uid), document.mark(*own)});
+      report.problems.push_back({doc::Problem::Severity::kWarning, "IST0144", report.object,
+                                 "spec.containers[" + std::string(text_at(container, "name")) + "].securityContext.runAsUser",
+                                 fmt::format("{} is the proxy's own uid: traffic of this container is not captured", uid),
+                                 document.mark(*own)});
   }
 }
 
@@ -239,7 +253,7 @@ Report inject_pod(doc::Node& pod, const Owner& owner, const Settings& settings, 
   if (has_error(report.problems)) return refused(std::move(report));
 
   doc::Node patched = pod;
-  map_at(patched, "metadata");                         // made now: a new key later would move `spec`
+  map_at(patched, "metadata");  // made now: a new key later would move `spec`
   doc::Node& spec = map_at(patched, "spec");
   const Overlays overlays = take_overlays(spec);
   const std::string uid = proxy_uid(overlays);
@@ -251,11 +265,13 @@ Report inject_pod(doc::Node& pod, const Owner& owner, const Settings& settings, 
   if (has_error(report.problems)) return refused(std::move(report));
   place(spec, choices, init, proxy);
   if (choices.gateway && !spec.find("securityContext"))
-    spec.set("securityContext", map({{"sysctls", list({map({{"name", str("net.ipv4.ip_unprivileged_port_start")}, {"value", str("0")}})})}}));
+    spec.set("securityContext",
+             map({{"sysctls", list({map({{"name", str("net.ipv4.ip_unprivileged_port_start")}, {"value", str("0")}})})}}));
   const auto volume_names = add_volumes(spec, choices);
   add_variable(spec, "ISTIO_PROMETHEUS_ANNOTATIONS", scrape);
   if (choices.settings.rewrite_probes && choices.settings.status_port != 0)
-    add_variable(spec, "ISTIO_KUBE_APP_PROBERS", rewrite_probes(patched, choices.settings.status_port, report.object, document, report.problems));
+    add_variable(spec, "ISTIO_KUBE_APP_PROBERS",
+                 rewrite_probes(patched, choices.settings.status_port, report.object, document, report.problems));
   add_labels(patched, owner, choices);
   add_status(patched, choices, with_init, volume_names, overlays);
   pod = std::move(patched);

@@ -20,9 +20,9 @@ struct Owner {
 
 struct Report {
   enum class Outcome : uint8_t { kInjected, kAlready, kSkipped, kRefused } outcome = Outcome::kSkipped;
-  std::string object;                                  // Deployment/default/hello
+  std::string object;  // Deployment/default/hello
   std::string why;
-  doc::Problems problems;                              // refused: the errors; else warnings
+  doc::Problems problems;  // refused: the errors; else warnings
   doc::Mark at;
 };
 

@@ -29,7 +29,7 @@ std::string slurp(const std::filesystem::path& path) {
 
 Settings settings() {
   Settings out;
-  out.tag = "1";                       // goldens must not change with every version
+  out.tag = "1";  // goldens must not change with every version
   return out;
 }
 
@@ -68,12 +68,13 @@ TEST_P(Golden, Workloads_InjectedTwice_AreTheSame) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, Golden, ::testing::Values("deployment", "annotated", "gateway", "skipped", "list"), [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Files, Golden, ::testing::Values("deployment", "annotated", "gateway", "skipped", "list"),
+                         [](const auto& info) { return std::string(info.param); });
 
 // --- decision: inject.md §1.2 and §1.3
 
 struct Row {
-  const char *space, *pod;             // labels, "key=value" or empty
+  const char *space, *pod;  // labels, "key=value" or empty
   bool inject;
 };
 api::Labels labels(std::string_view text) {
@@ -109,7 +110,8 @@ TEST(Selected, OptInAgainstTheNamespace_IsWarnedOf) {
 doc::Document document(const std::string& yaml) { return doc::read_yaml("pod.yaml", yaml).documents.at(0); }
 
 TEST(Required, InvalidLabel_HidesTheAnnotationAndWarns) {
-  const auto pod = document("metadata: {labels: {sidecar.istio.io/inject: 'yes'}, annotations: {sidecar.istio.io/inject: 'false'}}\nspec: {}\n");
+  const auto pod =
+      document("metadata: {labels: {sidecar.istio.io/inject: 'yes'}, annotations: {sidecar.istio.io/inject: 'false'}}\nspec: {}\n");
   const Verdict verdict = required(pod.root, "default");
   EXPECT_TRUE(verdict.inject);
   EXPECT_THAT(verdict.warning, HasSubstr("'yes'"));
@@ -162,11 +164,14 @@ TEST(Annotations, KnownButNotActedOn_AreOneWarningEach) {
 
 TEST(Annotations, ValueWithYamlInIt_StaysText) {
   doc::Document pod = document("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, image: i}]}\n");
-  pod.root.find("metadata")->set("annotations", doc::Node::make_map()).set("sidecar.istio.io/proxyImageType", doc::Node::text("x\", privileged: \"true"));
+  pod.root.find("metadata")
+      ->set("annotations", doc::Node::make_map())
+      .set("sidecar.istio.io/proxyImageType", doc::Node::text("x\", privileged: \"true"));
   inject_pod(pod.root, {"v1", "Pod", "p", "default"}, settings(), pod);
   const doc::Document read_back = document(doc::to_yaml(pod.root));
   EXPECT_TRUE(read_back.root == pod.root);
-  EXPECT_EQ(read_back.root.at_path("spec.initContainers")->list.at(0).find("image")->scalar, "sluice/sluice-init:1-x\", privileged: \"true");
+  EXPECT_EQ(read_back.root.at_path("spec.initContainers")->list.at(0).find("image")->scalar,
+            "sluice/sluice-init:1-x\", privileged: \"true");
 }
 
 // --- merge, uninject
@@ -179,7 +184,8 @@ TEST(Merge, KeyedLists_MergeByKeyAndPutNewItemsFirst) {
 }
 
 TEST(Uninject, InjectedPod_LosesContainersVolumesAndMarks) {
-  doc::Document pod = document("apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {app: p}}\nspec: {containers: [{name: a, image: i}]}\n");
+  doc::Document pod =
+      document("apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {app: p}}\nspec: {containers: [{name: a, image: i}]}\n");
   inject_pod(pod.root, {"v1", "Pod", "p", "default"}, settings(), pod);
   ASSERT_TRUE(pod.root.at_path("spec.initContainers"));
   EXPECT_TRUE(uninject_pod(pod.root));
@@ -191,7 +197,8 @@ TEST(Uninject, InjectedPod_LosesContainersVolumesAndMarks) {
 
 TEST(Uninject, RewrittenProbes_AskTheAppAgain) {
   doc::Document pod = document(
-      "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, readinessProbe: {httpGet: {path: /r, port: 80}, periodSeconds: 3},"
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, readinessProbe: {httpGet: {path: /r, port: 80}, "
+      "periodSeconds: 3},"
       " lifecycle: {preStop: {tcpSocket: {port: 81}}}}]}\n");
   const doc::Node before = *pod.root.at_path("spec.containers");
   inject_pod(pod.root, {"v1", "Pod", "p", "default"}, settings(), pod);
@@ -203,7 +210,8 @@ TEST(Uninject, RewrittenProbes_AskTheAppAgain) {
 TEST(Owner, PodOfAReplicaSet_IsTracedToItsDeployment) {
   doc::Document pod = document(
       "apiVersion: v1\nkind: Pod\nmetadata:\n  generateName: shop-abc12-\n  labels: {pod-template-hash: abc12}\n"
-      "  ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: shop-abc12, controller: true}]\nspec: {containers: [{name: a}]}\n");
+      "  ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: shop-abc12, controller: true}]\nspec: {containers: [{name: "
+      "a}]}\n");
   const auto found = workloads_in(pod);
   ASSERT_THAT(found, SizeIs(1));
   EXPECT_EQ(found[0].owner.kind, "Deployment");

@@ -9,12 +9,12 @@ namespace {
 
 std::string_view merge_key(std::string_view field) {
   static constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kKeys{{{"env", "name"},
-                                                                                      {"ports", "containerPort"},
-                                                                                      {"volumeMounts", "mountPath"},
-                                                                                      {"volumes", "name"},
-                                                                                      {"containers", "name"},
-                                                                                      {"initContainers", "name"},
-                                                                                      {"imagePullSecrets", "name"}}};
+                                                                                       {"ports", "containerPort"},
+                                                                                       {"volumeMounts", "mountPath"},
+                                                                                       {"volumes", "name"},
+                                                                                       {"containers", "name"},
+                                                                                       {"initContainers", "name"},
+                                                                                       {"imagePullSecrets", "name"}}};
   const auto row = std::find_if(kKeys.begin(), kKeys.end(), [field](const auto& r) { return r.first == field; });
   return row == kKeys.end() ? std::string_view{} : row->second;
 }
@@ -46,9 +46,12 @@ doc::Node merged(const doc::Node& base, const doc::Node& patch, std::string_view
     doc::Node out = base;
     for (const auto& entry : patch.map) {
       const doc::Node* old = out.find(entry.key);
-      if (entry.value.is_null()) out.erase(entry.key);
-      else if (old) out.set(entry.key, merged(*old, entry.value, entry.key));
-      else out.set(entry.key, entry.value);
+      if (entry.value.is_null())
+        out.erase(entry.key);
+      else if (old)
+        out.set(entry.key, merged(*old, entry.value, entry.key));
+      else
+        out.set(entry.key, entry.value);
     }
     return out;
   }

@@ -61,9 +61,10 @@ class Rewriter {
       const auto port = resolve(container, text_at(*target, "port"));
       if (!port) {
         // Rewritten it would answer 400 for ever; left alone it works wherever the port is not mTLS-only.
-        problems_.push_back({doc::Problem::Severity::kWarning, "IST0125", object_, fmt::format("{}.{}.port", text_at(container, "name"), kind),
-                             fmt::format("port '{}' is not declared by the container; its probe is left as it is", text_at(*target, "port")),
-                             document_.mark(*target)});
+        problems_.push_back(
+            {doc::Problem::Severity::kWarning, "IST0125", object_, fmt::format("{}.{}.port", text_at(container, "name"), kind),
+             fmt::format("port '{}' is not declared by the container; its probe is left as it is", text_at(*target, "port")),
+             document_.mark(*target)});
         return;
       }
       if (*port == agent_) return;
@@ -72,7 +73,8 @@ class Rewriter {
       return;
     }
   }
-  void remember(const doc::Node& probe, std::string_view kind, const doc::Node& target, uint16_t port, const std::string& path, bool with_timeout) {
+  void remember(const doc::Node& probe, std::string_view kind, const doc::Node& target, uint16_t port, const std::string& path,
+                bool with_timeout) {
     doc::Node copy = target;
     copy.set("port", num(port));
     doc::Node entry = doc::Node::make_map();
@@ -97,12 +99,13 @@ class Rewriter {
   const std::string& object_;
   const doc::Document& document_;
   doc::Problems& problems_;
-  std::map<std::string, doc::Node> found_;             // sorted by path, as the agent's variable is
+  std::map<std::string, doc::Node> found_;  // sorted by path, as the agent's variable is
 };
 
 }  // namespace
 
-std::string rewrite_probes(doc::Node& pod, uint16_t agent_port, const std::string& object, const doc::Document& document, doc::Problems& problems) {
+std::string rewrite_probes(doc::Node& pod, uint16_t agent_port, const std::string& object, const doc::Document& document,
+                           doc::Problems& problems) {
   Rewriter rewriter(agent_port, object, document, problems);
   doc::Node* spec = pod.find("spec");
   if (!spec) return {};

@@ -21,25 +21,32 @@ class Reader {
   }
   void text(std::string_view path, std::string& out) const {
     if (const doc::Node* node = at(path)) {
-      if (node->is_scalar()) out = node->scalar;
-      else wrong(path, *node, "text");
+      if (node->is_scalar())
+        out = node->scalar;
+      else
+        wrong(path, *node, "text");
     }
   }
   void truth(std::string_view path, bool& out) const {
     const doc::Node* node = at(path);
     if (!node) return;
     const auto value = parse_bool(node->text_or("?"));
-    if (value) out = *value;
-    else wrong(path, *node, "true or false");
+    if (value)
+      out = *value;
+    else
+      wrong(path, *node, "true or false");
   }
-  template <class T> void number(std::string_view path, T& out) const {
+  template <class T>
+  void number(std::string_view path, T& out) const {
     const doc::Node* node = at(path);
     if (!node) return;
     const std::string_view digits = node->text_or();
     T value{};
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error == std::errc{} && end == digits.data() + digits.size() && !digits.empty()) out = value;
-    else wrong(path, *node, "a whole number");
+    if (error == std::errc{} && end == digits.data() + digits.size() && !digits.empty())
+      out = value;
+    else
+      wrong(path, *node, "a whole number");
   }
   void wrong(std::string_view path, const doc::Node& node, std::string_view wanted) const {
     problems_.push_back({doc::Problem::Severity::kError, "INJECT_VALUES", "-", std::string(path),
@@ -47,7 +54,8 @@ class Reader {
   }
   void unused(std::string_view path, std::string_view why) const {
     if (const doc::Node* node = at(path))
-      problems_.push_back({doc::Problem::Severity::kWarning, "NOT_IMPLEMENTED", "-", std::string(path), std::string(why), document_.mark(*node)});
+      problems_.push_back(
+          {doc::Problem::Severity::kWarning, "NOT_IMPLEMENTED", "-", std::string(path), std::string(why), document_.mark(*node)});
   }
 
  private:
@@ -62,8 +70,10 @@ void apply_resources(Settings& settings, const doc::Node& given) {
     doc::Node& ours = map_at(settings.resources, kind);
     for (const auto& entry : amounts->map) {
       // Helm: a null takes the default away.
-      if (entry.value.is_null()) ours.erase(entry.key);
-      else ours.set(entry.key, entry.value);
+      if (entry.value.is_null())
+        ours.erase(entry.key);
+      else
+        ours.set(entry.key, entry.value);
     }
   }
 }
@@ -71,8 +81,8 @@ void apply_resources(Settings& settings, const doc::Node& given) {
 }  // namespace
 
 Settings::Settings() {
-  resources = map({{"requests", map({{"cpu", str("100m")}, {"memory", str("128Mi")}})},
-                   {"limits", map({{"cpu", str("2")}, {"memory", str("1Gi")}})}});
+  resources = map(
+      {{"requests", map({{"cpu", str("100m")}, {"memory", str("128Mi")}})}, {"limits", map({{"cpu", str("2")}, {"memory", str("1Gi")}})}});
   proxy_config = doc::Node::make_map();
 }
 
@@ -124,8 +134,7 @@ void apply_mesh(Settings& settings, const doc::Node& mesh) {
     if (const doc::Node* hold = config->find("holdApplicationUntilProxyStarts"))
       settings.hold_application = parse_bool(hold->text_or()).value_or(settings.hold_application);
   }
-  if (const doc::Node* merge = mesh.find("enablePrometheusMerge"))
-    settings.prometheus_merge = parse_bool(merge->text_or()).value_or(true);
+  if (const doc::Node* merge = mesh.find("enablePrometheusMerge")) settings.prometheus_merge = parse_bool(merge->text_or()).value_or(true);
   if (const doc::Node* trust = mesh.find("trustDomain")) settings.trust_domain = trust->text_or("cluster.local");
 }
 

@@ -35,13 +35,15 @@ void trace_owner(const doc::Node& pod, Owner& owner) {
     owner.kind = text_at(reference, "kind");
     owner.name = text_at(reference, "name");
     const auto labels = texts_of(pod.at_path("metadata.labels"));
-    if (const auto hash = labels.find("pod-template-hash"); owner.kind == "ReplicaSet" && hash != labels.end() && owner.name.ends_with('-' + hash->second)) {
+    if (const auto hash = labels.find("pod-template-hash");
+        owner.kind == "ReplicaSet" && hash != labels.end() && owner.name.ends_with('-' + hash->second)) {
       owner.name.resize(owner.name.size() - hash->second.size() - 1);
       owner.kind = "Deployment";
     }
     const size_t dash = owner.name.rfind('-');
     if (owner.kind == "Job" && dash != std::string::npos && owner.name.size() - dash >= 9 &&
-        std::all_of(owner.name.begin() + static_cast<std::ptrdiff_t>(dash) + 1, owner.name.end(), [](unsigned char c) { return std::isdigit(c); })) {
+        std::all_of(owner.name.begin() + static_cast<std::ptrdiff_t>(dash) + 1, owner.name.end(),
+                    [](unsigned char c) { return std::isdigit(c); })) {
       owner.name.resize(dash);
       owner.kind = "CronJob";
     }
@@ -64,9 +66,12 @@ void collect(doc::Node& object, const doc::Document& document, std::vector<Workl
   workload.at = document.mark(object);
   workload.owner.api_version = text_at(object, "apiVersion");
   workload.owner.kind = kind;
-  if (const doc::Node* name = object.at_path("metadata.name")) workload.owner.name = name->text_or();
-  else if (const doc::Node* prefix = object.at_path("metadata.generateName")) workload.owner.name = prefix->text_or();
-  if (const doc::Node* space = object.at_path("metadata.namespace"); space && !space->text_or().empty()) workload.owner.name_space = space->text_or();
+  if (const doc::Node* name = object.at_path("metadata.name"))
+    workload.owner.name = name->text_or();
+  else if (const doc::Node* prefix = object.at_path("metadata.generateName"))
+    workload.owner.name = prefix->text_or();
+  if (const doc::Node* space = object.at_path("metadata.namespace"); space && !space->text_or().empty())
+    workload.owner.name_space = space->text_or();
   if (!*path) trace_owner(object, workload.owner);
   out.push_back(std::move(workload));
 }
@@ -84,14 +89,16 @@ std::vector<Report> inject_document(doc::Document& document, const Settings& set
   for (Workload& workload : workloads_in(document)) {
     if (gate) {
       const auto space = gate->find(workload.owner.name_space);
-      const Verdict verdict = selected(space == gate->end() ? nullptr : &space->second, texts_of(workload.pod->at_path("metadata.labels")), settings.revision);
+      const Verdict verdict =
+          selected(space == gate->end() ? nullptr : &space->second, texts_of(workload.pod->at_path("metadata.labels")), settings.revision);
       if (!verdict.inject) {
         Report report;
         report.object = fmt::format("{}/{}/{}", workload.owner.kind, workload.owner.name_space, workload.owner.name);
         report.why = verdict.why;
         report.at = workload.at;
         if (!verdict.warning.empty())
-          report.problems.push_back({doc::Problem::Severity::kWarning, "IST0125", report.object, "metadata.labels", verdict.warning, workload.at});
+          report.problems.push_back(
+              {doc::Problem::Severity::kWarning, "IST0125", report.object, "metadata.labels", verdict.warning, workload.at});
         reports.push_back(std::move(report));
         continue;
       }
@@ -116,10 +123,10 @@ void restore_probes(doc::Node& spec) {
   const doc::File parsed = doc::read_json("", text);
   if (parsed.documents.size() != 1) return;
   static constexpr std::array<std::array<std::string_view, 3>, 5> kPlaces{{{"readyz", "readinessProbe", ""},
-                                                                          {"livez", "livenessProbe", ""},
-                                                                          {"startupz", "startupProbe", ""},
-                                                                          {"prestopz", "lifecycle", "preStop"},
-                                                                          {"poststartz", "lifecycle", "postStart"}}};
+                                                                           {"livez", "livenessProbe", ""},
+                                                                           {"startupz", "startupProbe", ""},
+                                                                           {"prestopz", "lifecycle", "preStop"},
+                                                                           {"poststartz", "lifecycle", "postStart"}}};
   for (const auto& entry : parsed.documents[0].root.map) {
     const size_t end = entry.key.rfind('/'), begin = entry.key.rfind('/', end - 1);
     const std::string name = entry.key.substr(begin + 1, end - begin - 1), leaf = entry.key.substr(end + 1);
@@ -158,7 +165,8 @@ bool uninject_pod(doc::Node& pod) {
   if (text_at(*annotations, "prometheus.io/path") == "/stats/prometheus")
     for (const char* name : {"prometheus.io/port", "prometheus.io/path", "prometheus.io/scrape"}) annotations->erase(name);
   if (doc::Node* labels = const_cast<doc::Node*>(pod.at_path("metadata.labels")))
-    for (const char* name : {"security.istio.io/tlsMode", "service.istio.io/canonical-name", "service.istio.io/canonical-revision"}) labels->erase(name);
+    for (const char* name : {"security.istio.io/tlsMode", "service.istio.io/canonical-name", "service.istio.io/canonical-revision"})
+      labels->erase(name);
   return true;
 }
 

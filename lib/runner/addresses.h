@@ -20,7 +20,7 @@ class AddressPool {
   AddressPool(base::Ip first4, base::Ip first6, uint32_t count);
   // Never fails while fewer than `count` names are held; the zero pair after that.
   AddressPair of(const std::string& name);
-  void reserve(const base::Ip& address);               // somebody chose it himself
+  void reserve(const base::Ip& address);  // somebody chose it himself
   void release(const std::string& name);
 
  private:
@@ -31,7 +31,7 @@ class AddressPool {
   std::set<uint32_t> used_;
 };
 
-AddressPool pod_addresses();                           // 10.244.0.10 …, fd00:10:244::a …
-AddressPool service_addresses();                       // 10.96.1.0 …, fd00:10:96::100 …
+AddressPool pod_addresses();      // 10.244.0.10 …, fd00:10:244::a …
+AddressPool service_addresses();  // 10.96.1.0 …, fd00:10:96::100 …
 
 }  // namespace runner

@@ -46,8 +46,10 @@ void exchange(Pipe& in, Pipe& out, Pipe& err, std::string_view input, Finished& 
     const auto drain = [&](Pipe& pipe, short events, std::string& text) {
       if (!events) return;
       const ssize_t got = ::read(pipe.ends[0], buffer, sizeof buffer);
-      if (got > 0) text.append(buffer, static_cast<size_t>(got));
-      else pipe.shut(0);
+      if (got > 0)
+        text.append(buffer, static_cast<size_t>(got));
+      else
+        pipe.shut(0);
     };
     drain(out, fds[1].revents, finished.out);
     drain(err, fds[2].revents, finished.err);

@@ -7,7 +7,7 @@
 namespace runner {
 
 struct Finished {
-  int status = -1;                     // exit status; 128 + signal; 127 when the program could not be started
+  int status = -1;  // exit status; 128 + signal; 127 when the program could not be started
   std::string out, err;
   bool ok() const noexcept { return status == 0; }
 };

@@ -83,15 +83,16 @@ std::string resource(const Node& container, std::string_view path) {
   const auto [end, error] = std::from_chars(amount.data(), amount.data() + amount.size(), number);
   if (error != std::errc{}) return {};
   const std::string_view suffix = amount.substr(static_cast<size_t>(end - amount.data()));
-  for (const auto& [name, factor] : {std::pair{"m", 1e-3}, std::pair{"k", 1e3}, std::pair{"M", 1e6}, std::pair{"G", 1e9}, std::pair{"Ki", 1024.0},
-                                     std::pair{"Mi", 1048576.0}, std::pair{"Gi", 1073741824.0}})
+  for (const auto& [name, factor] : {std::pair{"m", 1e-3}, std::pair{"k", 1e3}, std::pair{"M", 1e6}, std::pair{"G", 1e9},
+                                     std::pair{"Ki", 1024.0}, std::pair{"Mi", 1048576.0}, std::pair{"Gi", 1073741824.0}})
     if (suffix == name) number *= factor;
   return std::to_string(static_cast<int64_t>(std::ceil(number)));
 }
 
 class Environment {
  public:
-  Environment(const Node& container, const PodFacts& facts, std::vector<std::string>& notes) : container_(container), facts_(facts), notes_(notes) {}
+  Environment(const Node& container, const PodFacts& facts, std::vector<std::string>& notes)
+      : container_(container), facts_(facts), notes_(notes) {}
 
   Variables all() {
     Variables out;
@@ -180,7 +181,8 @@ void note_volumes(const Node& container, const PodFacts& facts, std::vector<std:
   const Node* mounts = container.find("volumeMounts");
   if (!mounts || text_at(container, "name") == "istio-proxy" || text_at(container, "name") == "istio-init") return;
   for (const Node& mount : mounts->list) paths += (paths.empty() ? "" : ", ") + std::string(text_at(mount, "mountPath"));
-  if (!paths.empty()) notes.push_back(fmt::format("{}/{}: volumes are not mounted here: {}", facts.plan->workload, text_at(container, "name"), paths));
+  if (!paths.empty())
+    notes.push_back(fmt::format("{}/{}: volumes are not mounted here: {}", facts.plan->workload, text_at(container, "name"), paths));
 }
 
 }  // namespace

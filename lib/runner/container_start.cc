@@ -53,18 +53,30 @@ Options parse(int argc, char** argv) {
       out.command = argv + i + 1;
       break;
     }
-    if (flag == "--drop-all") out.drop_all = true;
-    else if (flag == "--no-new-privileges") out.no_new_privileges = true;
-    else if (i + 1 >= argc) break;
-    else if (flag == "--netns") out.netns = argv[++i];
-    else if (flag == "--hosts") out.hosts = argv[++i];
-    else if (flag == "--resolv") out.resolv = argv[++i];
-    else if (flag == "--host-name") out.host_name = argv[++i];
-    else if (flag == "--folder") out.folder = argv[++i];
-    else if (flag == "--bin") out.bin = argv[++i];
-    else if (flag == "--uid") out.uid = number(argv[++i]);
-    else if (flag == "--gid") out.gid = number(argv[++i]);
-    else if (flag == "--keep") out.keep.emplace_back(argv[++i]);
+    if (flag == "--drop-all")
+      out.drop_all = true;
+    else if (flag == "--no-new-privileges")
+      out.no_new_privileges = true;
+    else if (i + 1 >= argc)
+      break;
+    else if (flag == "--netns")
+      out.netns = argv[++i];
+    else if (flag == "--hosts")
+      out.hosts = argv[++i];
+    else if (flag == "--resolv")
+      out.resolv = argv[++i];
+    else if (flag == "--host-name")
+      out.host_name = argv[++i];
+    else if (flag == "--folder")
+      out.folder = argv[++i];
+    else if (flag == "--bin")
+      out.bin = argv[++i];
+    else if (flag == "--uid")
+      out.uid = number(argv[++i]);
+    else if (flag == "--gid")
+      out.gid = number(argv[++i]);
+    else if (flag == "--keep")
+      out.keep.emplace_back(argv[++i]);
     else if (flag == "--bind" && i + 2 < argc) {
       out.binds.emplace_back(argv[i + 1], argv[i + 2]);
       i += 2;
@@ -89,9 +101,10 @@ const char* enter(const Options& options) {
 
 int capability_number(std::string_view name) {
   static constexpr const char* kNames[] = {
-      "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE",
-      "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN",
-      "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP"};
+      "CHOWN",        "DAC_OVERRIDE",    "DAC_READ_SEARCH",  "FOWNER",        "FSETID",    "KILL",        "SETGID",        "SETUID",
+      "SETPCAP",      "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",     "IPC_LOCK",      "IPC_OWNER",
+      "SYS_MODULE",   "SYS_RAWIO",       "SYS_CHROOT",       "SYS_PTRACE",    "SYS_PACCT", "SYS_ADMIN",   "SYS_BOOT",      "SYS_NICE",
+      "SYS_RESOURCE", "SYS_TIME",        "SYS_TTY_CONFIG",   "MKNOD",         "LEASE",     "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP"};
   for (int i = 0; i < static_cast<int>(std::size(kNames)); ++i)
     if (name == kNames[i]) return i;
   return -1;
@@ -102,7 +115,8 @@ bool wanted(const Options& options, int capability) {
   for (const auto& name : options.keep)
     if (capability_number(name) == capability) return true;
   if (options.drop_all) return false;
-  for (const char* name : {"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "NET_BIND_SERVICE", "NET_RAW", "SYS_CHROOT", "SETFCAP"})
+  for (const char* name : {"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "NET_BIND_SERVICE",
+                           "NET_RAW", "SYS_CHROOT", "SETFCAP"})
     if (capability_number(name) == capability) return true;
   return false;
 }
@@ -131,15 +145,16 @@ const char* lower_privileges(const Options& options) {
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::signal(SIGPIPE, SIG_DFL);                          // ours is ignored, and that would be inherited
+  ::signal(SIGPIPE, SIG_DFL);  // ours is ignored, and that would be inherited
   const char* what = lower_privileges(options);
   if (!what && ::chdir(options.folder.c_str()) != 0) what = options.folder.c_str();
   if (what) ::_exit(fail(what));
   ::setenv("PATH", (options.bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").c_str(), 1);
   ::execvp(options.command[0], options.command);
   const int why = errno;
-  std::fprintf(stderr, "sluice: %s: %s%s\n", options.command[0], std::strerror(why),
-               why == ENOENT ? " (images are not run here: the program must exist on this machine, or leave `command` out for the echo app)" : "");
+  std::fprintf(
+      stderr, "sluice: %s: %s%s\n", options.command[0], std::strerror(why),
+      why == ENOENT ? " (images are not run here: the program must exist on this machine, or leave `command` out for the echo app)" : "");
   ::_exit(why == ENOENT ? 127 : 126);
 }
 
@@ -161,9 +176,11 @@ int attend(pid_t app, const sigset_t& signals) {
 }  // namespace
 
 pid_t start_container(const ContainerSpec& spec, const Surroundings& around, const std::string& program) {
-  std::vector<std::string> words{program, "run-container", "--netns", around.netns, "--hosts", around.hosts_file, "--resolv", around.resolv_file,
-                                 "--host-name", around.host_name, "--folder", spec.working_folder, "--bin", around.bin_folder,
-                                 "--uid", std::to_string(spec.uid), "--gid", std::to_string(spec.gid)};
+  std::vector<std::string> words{program,       "run-container",         "--netns",  around.netns,
+                                 "--hosts",     around.hosts_file,       "--resolv", around.resolv_file,
+                                 "--host-name", around.host_name,        "--folder", spec.working_folder,
+                                 "--bin",       around.bin_folder,       "--uid",    std::to_string(spec.uid),
+                                 "--gid",       std::to_string(spec.gid)};
   if (spec.drop_all) words.emplace_back("--drop-all");
   if (spec.no_new_privileges) words.emplace_back("--no-new-privileges");
   for (const auto& name : spec.capabilities) words.insert(words.end(), {"--keep", name});

@@ -22,7 +22,7 @@ struct App {
   DemoApp what;
   std::string pod;
 };
-net::Worker* running = nullptr;                        // for the signal handler; Worker::stop is safe there (one atomic, one write)
+net::Worker* running = nullptr;  // for the signal handler; Worker::stop is safe there (one atomic, one write)
 
 // The pod's hosts file knows every Service, so this reads a small file and asks nobody. A real app would not block here.
 std::optional<base::Ip> resolve(const std::string& host) {
@@ -136,7 +136,7 @@ net::Task<> handle(http::DownstreamExchange& exchange, void* context) {
 
 net::Task<> serve(net::Worker& worker, std::unique_ptr<net::Stream> stream, void* context) {
   http::H1Options options;
-  options.path = http::PathMode::kNone;                // an app sees what was sent
+  options.path = http::PathMode::kNone;  // an app sees what was sent
   options.http10 = true;
   http::H1Server server(worker, *stream, options);
   co_await server.serve(&handle, context);
@@ -155,7 +155,8 @@ int serve_demo_app(const DemoApp& what) {
   std::vector<std::unique_ptr<net::Listener>> listeners;
   for (const uint16_t port : app.what.ports) {
     auto listener = net::Listener::open(workers, {base::Ip::any(false), port}, &serve, &app, {});
-    if (!listener && listener.error().sys == EAFNOSUPPORT) listener = net::Listener::open(workers, {base::Ip::any(true), port}, &serve, &app, {});
+    if (!listener && listener.error().sys == EAFNOSUPPORT)
+      listener = net::Listener::open(workers, {base::Ip::any(true), port}, &serve, &app, {});
     if (!listener) {
       fmt::print(stderr, "sluice: port {} cannot be opened: {}\n", port, std::generic_category().message(listener.error().sys));
       return 1;
@@ -166,7 +167,8 @@ int serve_demo_app(const DemoApp& what) {
   running = &worker;
   std::signal(SIGTERM, [](int) { running->stop(); });
   std::signal(SIGINT, [](int) { running->stop(); });
-  fmt::print("{} {}listens on {}\n", app.what.name, app.what.version.empty() ? "" : app.what.version + ' ', fmt::join(app.what.ports, ", "));
+  fmt::print("{} {}listens on {}\n", app.what.name, app.what.version.empty() ? "" : app.what.version + ' ',
+             fmt::join(app.what.ports, ", "));
   std::fflush(stdout);
   worker.run();
   // Connections are not drained: the process ends, and with it all of them. An app behind a proxy is drained there.

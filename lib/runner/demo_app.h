@@ -8,7 +8,7 @@ namespace runner {
 
 // The apps of the demo mesh, plain HTTP/1 servers without any knowledge of it. `echo` also stands in for images.
 struct DemoApp {
-  std::string name;                    // productpage, details, ratings, reviews, echo
+  std::string name;  // productpage, details, ratings, reviews, echo
   std::vector<uint16_t> ports;
   std::string version, name_space = "default";
 };

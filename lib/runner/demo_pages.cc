@@ -24,11 +24,16 @@ doc::Node parsed(const Neighbour* from) {
 std::string escaped(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '&') out += "&amp;";
-    else if (c == '"') out += "&quot;";
-    else out += c;
+    if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else if (c == '&')
+      out += "&amp;";
+    else if (c == '"')
+      out += "&quot;";
+    else
+      out += c;
   }
   return out;
 }
@@ -57,8 +62,8 @@ AppAnswer ratings(const std::string& pod) {
 
 // v1 shows no stars, v2 black ones, v3 red ones: so a person sees which version answered.
 AppAnswer reviews(const DemoApp& app, const std::string& pod, const std::vector<Neighbour>& neighbours) {
-  static constexpr std::array<std::pair<const char*, const char*>, 2> kTexts{{{"Reviewer1", "Twins, twice over, and not a dull line in it."},
-                                                                             {"Reviewer2", "Slapstick that has aged better than most of us."}}};
+  static constexpr std::array<std::pair<const char*, const char*>, 2> kTexts{
+      {{"Reviewer1", "Twins, twice over, and not a dull line in it."}, {"Reviewer2", "Slapstick that has aged better than most of us."}}};
   const doc::Node stars = parsed(find(neighbours, "ratings"));
   doc::JsonWriter out;
   out.begin_object().member("id", "0").member("podname", pod).member("version", app.version).key("reviews").begin_array();
@@ -67,8 +72,10 @@ AppAnswer reviews(const DemoApp& app, const std::string& pod, const std::vector<
     if (app.version != "v1") {
       const std::string count = text_at(stars, std::string("ratings.") + reviewer);
       out.key("rating").begin_object();
-      if (count.empty()) out.member("error", "ratings cannot be had");
-      else out.member("stars", std::stoi(count)).member("color", app.version == "v3" ? "red" : "black");
+      if (count.empty())
+        out.member("error", "ratings cannot be had");
+      else
+        out.member("stars", std::stoi(count)).member("color", app.version == "v3" ? "red" : "black");
       out.end_object();
     }
     out.end_object();
@@ -98,25 +105,31 @@ AppAnswer productpage(const std::string& pod, const AppRequest& request, const s
       "<body style=\"font-family:sans-serif;max-width:44em;margin:2em auto\">\n<h1>{}</h1>\n",
       escaped(text_at(book, "title", "A book without details")));
   if (book.is_map())
-    body += fmt::format("<p>by {}, {}, {} pages <small>(details: {})</small></p>\n", escaped(text_at(book, "author")), text_at(book, "year"), text_at(book, "pages"), text_at(book, "podname"));
-  else body += fmt::format("<p>details cannot be had: status {}</p>\n", from_details ? from_details->answer.status : 0);
+    body += fmt::format("<p>by {}, {}, {} pages <small>(details: {})</small></p>\n", escaped(text_at(book, "author")),
+                        text_at(book, "year"), text_at(book, "pages"), text_at(book, "podname"));
+  else
+    body += fmt::format("<p>details cannot be had: status {}</p>\n", from_details ? from_details->answer.status : 0);
   if (said.is_map()) {
     body += fmt::format("<h2>Reviews <small>(reviews: {})</small></h2>\n", text_at(said, "podname"));
     if (const doc::Node* list = said.find("reviews"))
       for (const auto& review : list->list)
-        body += fmt::format("<p>{} {}<br>— {}</p>\n", stars_html(review), escaped(text_at(review, "text")), escaped(text_at(review, "reviewer")));
+        body += fmt::format("<p>{} {}<br>— {}</p>\n", stars_html(review), escaped(text_at(review, "text")),
+                            escaped(text_at(review, "reviewer")));
   } else {
     body += fmt::format("<p>reviews cannot be had: status {}</p>\n", from_reviews ? from_reviews->answer.status : 0);
   }
-  body += fmt::format("<hr><p>{} · <a href=\"/productpage\">as anybody</a> · <a href=\"/productpage?u=jason\">as jason</a> · productpage: {}</p>\n</body></html>\n",
-                      user.empty() ? "not signed in" : "signed in as " + escaped(user), pod);
+  body += fmt::format(
+      "<hr><p>{} · <a href=\"/productpage\">as anybody</a> · <a href=\"/productpage?u=jason\">as jason</a> · productpage: "
+      "{}</p>\n</body></html>\n",
+      user.empty() ? "not signed in" : "signed in as " + escaped(user), pod);
   return {200, "text/html; charset=utf-8", body};
 }
 
 AppAnswer echo(const DemoApp& app, const std::string& pod, const AppRequest& request) {
-  std::string body = fmt::format("Workload={}\nServiceVersion={}\nServicePort={}\nNamespace={}\nHost={}\nURL={}\nMethod={}\nProto={}\nIP={}\nPort={}\nBodyLength={}\n", pod,
-                                 app.version, request.local_port, app.name_space, request.host, request.url, request.method, request.protocol, request.peer_ip,
-                                 request.peer_port, request.body_length);
+  std::string body = fmt::format(
+      "Workload={}\nServiceVersion={}\nServicePort={}\nNamespace={}\nHost={}\nURL={}\nMethod={}\nProto={}\nIP={}\nPort={}\nBodyLength={}\n",
+      pod, app.version, request.local_port, app.name_space, request.host, request.url, request.method, request.protocol, request.peer_ip,
+      request.peer_port, request.body_length);
   for (const auto& [name, value] : request.headers) body += fmt::format("RequestHeader={}:{}\n", name, value);
   return {200, "text/plain", body + fmt::format("Hostname={}\nStatusCode=200\n", pod)};
 }
@@ -133,7 +146,8 @@ std::string AppRequest::query(std::string_view name) const {
   size_t at = url.find('?');
   while (at != std::string::npos) {
     const size_t begin = at + 1, end = url.find('&', begin), equals = url.find('=', begin);
-    if (equals != std::string::npos && url.substr(begin, equals - begin) == name) return url.substr(equals + 1, end == std::string::npos ? end : end - equals - 1);
+    if (equals != std::string::npos && url.substr(begin, equals - begin) == name)
+      return url.substr(equals + 1, end == std::string::npos ? end : end - equals - 1);
     at = end;
   }
   return {};
@@ -153,7 +167,8 @@ bool is_forwarded(std::string_view name) {
 
 std::vector<Neighbour> neighbours_for(const DemoApp& app, const AppRequest& request) {
   if (request.path() == "/whoami" || request.path() == "/health") return {};
-  if (app.name == "productpage" && request.path() == "/productpage") return {{"details", 9080, "/details/0"}, {"reviews", 9080, "/reviews/0"}};
+  if (app.name == "productpage" && request.path() == "/productpage")
+    return {{"details", 9080, "/details/0"}, {"reviews", 9080, "/reviews/0"}};
   if (app.name == "reviews" && app.version != "v1" && request.path().starts_with("/reviews/")) return {{"ratings", 9080, "/ratings/0"}};
   return {};
 }
@@ -168,7 +183,8 @@ AppAnswer answer_of(const DemoApp& app, const std::string& pod, const AppRequest
   if (app.name == "reviews" && path.starts_with("/reviews/")) return reviews(app, pod, neighbours);
   if (app.name == "productpage" && path == "/productpage") return productpage(pod, request, neighbours);
   if (app.name == "productpage" && path == "/")
-    return {200, "text/html; charset=utf-8", "<!doctype html><title>Bookshelf</title><p><a href=\"/productpage\">The Comedy of Errors</a></p>\n"};
+    return {200, "text/html; charset=utf-8",
+            "<!doctype html><title>Bookshelf</title><p><a href=\"/productpage\">The Comedy of Errors</a></p>\n"};
   return {404, "text/plain", fmt::format("{} has no {}\n", app.name, path)};
 }
 

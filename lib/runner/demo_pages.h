@@ -16,7 +16,7 @@ struct AppRequest {
   std::vector<std::pair<std::string, std::string>> headers;
   size_t body_length = 0;
   std::string header(std::string_view name) const;
-  std::string path() const;                            // without query
+  std::string path() const;  // without query
   std::string query(std::string_view name) const;
 };
 struct AppAnswer {

@@ -70,13 +70,16 @@ Node slice_object(const ServiceState& service, const std::vector<PodState>& pods
     if (ports.list.empty())
       for (const PlannedPort& port : plan.ports)
         if (const uint16_t number = target_port(pod.plan->pod, port); number != 0)
-          ports.list.push_back(map({{"name", text(port.name)}, {"protocol", text(port.protocol)}, {"port", Node::plain(std::to_string(number))}}));
+          ports.list.push_back(
+              map({{"name", text(port.name)}, {"protocol", text(port.protocol)}, {"port", Node::plain(std::to_string(number))}}));
     Node addresses = Node::make_list();
     addresses.list = {text((v4 ? pod.ip.v4 : pod.ip.v6).text())};
-    endpoints.list.push_back(map({{"addresses", std::move(addresses)},
-                                  {"conditions", map({{"ready", truth(pod.ready && !pod.terminating)}, {"serving", truth(pod.ready)}, {"terminating", truth(pod.terminating)}})},
-                                  {"nodeName", text("sluice")},
-                                  {"targetRef", map({{"kind", text("Pod")}, {"name", text(pod.plan->name)}, {"namespace", text(pod.plan->name_space)}})}}));
+    endpoints.list.push_back(map(
+        {{"addresses", std::move(addresses)},
+         {"conditions",
+          map({{"ready", truth(pod.ready && !pod.terminating)}, {"serving", truth(pod.ready)}, {"terminating", truth(pod.terminating)}})},
+         {"nodeName", text("sluice")},
+         {"targetRef", map({{"kind", text("Pod")}, {"name", text(pod.plan->name)}, {"namespace", text(pod.plan->name_space)}})}}));
   }
   return map({{"apiVersion", text("discovery.k8s.io/v1")},
               {"kind", text("EndpointSlice")},
@@ -134,8 +137,11 @@ std::string hosts_file(const std::string& name_space, const std::vector<PodState
     if (plan.type == "ExternalName") continue;
     const std::string names = fmt::format("{0}{1}.{2} {1}.{2}.svc {1}.{2}.svc.cluster.local",
                                           plan.name_space == name_space ? plan.name + ' ' : "", plan.name, plan.name_space);
-    const auto add = [&out, &names](const AddressPair& ip) { out += fmt::format("{} {}\n{} {}\n", ip.v4.text(), names, ip.v6.text(), names); };
-    if (!plan.headless) add(service.ip);
+    const auto add = [&out, &names](const AddressPair& ip) {
+      out += fmt::format("{} {}\n{} {}\n", ip.v4.text(), names, ip.v6.text(), names);
+    };
+    if (!plan.headless)
+      add(service.ip);
     else
       for (const PodState& pod : pods)
         if (pod.ready && !pod.terminating && fits(plan, *pod.plan)) add(pod.ip);
@@ -156,13 +162,16 @@ std::string kube_proxy_rules(const std::vector<PodState>& pods, const std::vecto
       std::vector<base::SocketAddress> targets;
       for (const PodState& pod : pods)
         if (pod.ready && !pod.terminating && fits(plan, *pod.plan))
-          if (const uint16_t number = target_port(pod.plan->pod, port); number != 0) targets.push_back({v4 ? pod.ip.v4 : pod.ip.v6, number});
+          if (const uint16_t number = target_port(pod.plan->pod, port); number != 0)
+            targets.push_back({v4 ? pod.ip.v4 : pod.ip.v6, number});
       for (size_t left = targets.size(); left > 0; --left) {
         const auto& target = targets[targets.size() - left];
-        const std::string chance = left > 1 ? fmt::format(" -m statistic --mode random --probability {:.8f}", 1.0 / static_cast<double>(left)) : "";
+        const std::string chance =
+            left > 1 ? fmt::format(" -m statistic --mode random --probability {:.8f}", 1.0 / static_cast<double>(left)) : "";
         // Both ways into NAT: pods come through PREROUTING, the node's own connections (the published port) through OUTPUT.
         for (const char* chain : {"PREROUTING", "OUTPUT"})
-          nat += fmt::format("-A {} -d {} -p tcp -m tcp --dport {}{} -j DNAT --to-destination {}\n", chain, vip, port.port, chance, target.text());
+          nat += fmt::format("-A {} -d {} -p tcp -m tcp --dport {}{} -j DNAT --to-destination {}\n", chain, vip, port.port, chance,
+                             target.text());
         hairpins.insert(target.ip.text());
       }
     }

@@ -17,7 +17,7 @@ struct PodState {
 };
 struct ServiceState {
   const ServicePlan* plan = nullptr;
-  AddressPair ip;                                      // unused when headless or ExternalName
+  AddressPair ip;  // unused when headless or ExternalName
 };
 
 // The generated root, pure: file name → text. What a cluster would have written: Pods with status, Services with cluster IPs,

@@ -79,9 +79,12 @@ Result<> connect_to(const Socket& socket, const base::SocketAddress& to, Clock::
 Result<> send_all(const Socket& socket, std::string_view bytes, Clock::time_point until) {
   while (!bytes.empty()) {
     const ssize_t sent = ::send(socket.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent > 0) bytes.remove_prefix(static_cast<size_t>(sent));
-    else if (errno != EAGAIN) return failed(base::Code::kReset, errno);
-    else if (!socket.wait(POLLOUT, until)) return failed(base::Code::kTimeout);
+    if (sent > 0)
+      bytes.remove_prefix(static_cast<size_t>(sent));
+    else if (errno != EAGAIN)
+      return failed(base::Code::kReset, errno);
+    else if (!socket.wait(POLLOUT, until))
+      return failed(base::Code::kTimeout);
   }
   return {};
 }
@@ -91,10 +94,14 @@ Result<std::string> receive_all(const Socket& socket, Clock::time_point until) {
   char buffer[65536];
   while (all.size() < kMaxAnswer) {
     const ssize_t got = ::recv(socket.fd(), buffer, sizeof buffer, 0);
-    if (got > 0) all.append(buffer, static_cast<size_t>(got));
-    else if (got == 0) return all;
-    else if (errno != EAGAIN) return failed(base::Code::kReset, errno);
-    else if (!socket.wait(POLLIN, until)) return failed(base::Code::kTimeout);
+    if (got > 0)
+      all.append(buffer, static_cast<size_t>(got));
+    else if (got == 0)
+      return all;
+    else if (errno != EAGAIN)
+      return failed(base::Code::kReset, errno);
+    else if (!socket.wait(POLLIN, until))
+      return failed(base::Code::kTimeout);
   }
   return failed(base::Code::kTooLarge);
 }
@@ -104,7 +111,8 @@ std::string dechunked(std::string_view rest) {
   while (true) {
     const size_t line = rest.find("\r\n");
     size_t size = 0;
-    if (line == std::string_view::npos || std::from_chars(rest.data(), rest.data() + line, size, 16).ec != std::errc{} || size == 0) return out;
+    if (line == std::string_view::npos || std::from_chars(rest.data(), rest.data() + line, size, 16).ec != std::errc{} || size == 0)
+      return out;
     rest.remove_prefix(line + 2);
     out += rest.substr(0, size);
     rest.remove_prefix(std::min(rest.size(), size + 2));

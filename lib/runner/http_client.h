@@ -13,13 +13,13 @@ namespace runner {
 
 struct HttpAnswer {
   int status = 0;
-  std::vector<std::pair<std::string, std::string>> headers;   // names lower-case
+  std::vector<std::pair<std::string, std::string>> headers;  // names lower-case
   std::string body;
   std::string_view header(std::string_view lower) const;
 };
 struct HttpAsk {
   base::SocketAddress to;
-  std::string method = "GET", path = "/", host;        // host empty: the address
+  std::string method = "GET", path = "/", host;  // host empty: the address
   std::vector<std::pair<std::string, std::string>> headers;
   std::chrono::milliseconds within{2'000};
 };

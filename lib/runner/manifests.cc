@@ -12,13 +12,15 @@ namespace fs = std::filesystem;
 
 void collect(const fs::path& folder, const std::string& relative, std::vector<std::string>& out, int depth) {
   std::error_code error;
-  if (depth > 16) return;                              // a link that leads back to its own folder
+  if (depth > 16) return;  // a link that leads back to its own folder
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename();
     if (name.starts_with('.')) continue;
     const std::string path = relative.empty() ? name : relative + '/' + name;
-    if (entry.is_directory(error)) collect(entry.path(), path, out, depth + 1);
-    else if (path.ends_with(".yaml") || path.ends_with(".yml") || path.ends_with(".json")) out.push_back(path);
+    if (entry.is_directory(error))
+      collect(entry.path(), path, out, depth + 1);
+    else if (path.ends_with(".yaml") || path.ends_with(".yml") || path.ends_with(".json"))
+      out.push_back(path);
   }
 }
 

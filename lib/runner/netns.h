@@ -11,7 +11,7 @@ namespace runner {
 class Netns {
  public:
   Netns() = default;
-  static Netns open(const std::string& name);          // !valid() when there is none of that name
+  static Netns open(const std::string& name);  // !valid() when there is none of that name
   Netns(Netns&& other) noexcept;
   Netns& operator=(Netns&& other) noexcept;
   ~Netns();
@@ -29,7 +29,7 @@ class Inside {
  public:
   explicit Inside(const Netns& there);
   Inside(const Inside&) = delete;
-  ~Inside();                                           // ends the process when the way back is lost
+  ~Inside();  // ends the process when the way back is lost
   bool ok() const noexcept { return ok_; }
 
  private:

@@ -55,7 +55,8 @@ void make_gateway(Node& pod) {
   if (!containers) return;
   for (Node& container : containers->list) {
     if (text_at(container, "name") != "istio-proxy") continue;
-    for (const char* field : {"command", "args", "image", "env", "readinessProbe", "startupProbe", "livenessProbe", "resources"}) container.erase(field);
+    for (const char* field : {"command", "args", "image", "env", "readinessProbe", "startupProbe", "livenessProbe", "resources"})
+      container.erase(field);
     container.set("image", Node::text("auto"));
   }
 }
@@ -137,9 +138,12 @@ class Planner {
 
   bool usable(const PodPlan& plan) {
     std::string why;
-    if (plan.name.empty()) why = "it has no metadata.name";
-    else if (!seen_.insert(plan.key()).second) why = "another pod has the same name";
-    else if (!plan.pod.at_path("spec.containers")) why = "it has no spec.containers";
+    if (plan.name.empty())
+      why = "it has no metadata.name";
+    else if (!seen_.insert(plan.key()).second)
+      why = "another pod has the same name";
+    else if (!plan.pod.at_path("spec.containers"))
+      why = "it has no spec.containers";
     if (!why.empty()) note_once(fmt::format("{}: not run, {}", plan.workload, why));
     return why.empty();
   }
@@ -148,7 +152,8 @@ class Planner {
     const bool gateway = has_gateway_template(plan.pod) || is_gateway_by_label(plan.pod);
     if (gateway) make_gateway(plan.pod);
     if (text_at(plan.pod, "spec.hostNetwork") == "true")
-      note_once(fmt::format("{}: hostNetwork gives no access to this machine's network here; the pod gets a namespace of its own", plan.workload));
+      note_once(fmt::format("{}: hostNetwork gives no access to this machine's network here; the pod gets a namespace of its own",
+                            plan.workload));
     Node& metadata = map_at(plan.pod, "metadata");
     metadata.set("name", Node::text(plan.name));
     metadata.set("namespace", Node::text(plan.name_space));
@@ -172,7 +177,8 @@ class Planner {
     const auto report = inject::inject_pod(plan.pod, owner, settings_, document);
     for (const auto& problem : report.problems)
       if (problem.severity != doc::Problem::Severity::kInfo) note_once(doc::line_of(problem));
-    if (report.outcome == inject::Report::Outcome::kRefused) note_once(fmt::format("{}: runs without a proxy: {}", plan.workload, report.why));
+    if (report.outcome == inject::Report::Outcome::kRefused)
+      note_once(fmt::format("{}: runs without a proxy: {}", plan.workload, report.why));
   }
 
   static Role role_of(const Node& pod, bool gateway) {
@@ -206,7 +212,8 @@ class Planner {
       }
     if (const Node* ips = object.at_path("spec.clusterIPs"))
       for (const Node& ip : ips->list) plan.cluster_ips.emplace_back(ip.text_or());
-    else if (const auto ip = text_at(object, "spec.clusterIP"); !ip.empty() && !plan.headless) plan.cluster_ips.emplace_back(ip);
+    else if (const auto ip = text_at(object, "spec.clusterIP"); !ip.empty() && !plan.headless)
+      plan.cluster_ips.emplace_back(ip);
     plan.service = object;
     if (plan.name.empty()) return note_once("Service/" + plan.name_space + "/: has no metadata.name");
     // The same name again: the later file wins, as it does for the proxies.
@@ -224,9 +231,12 @@ class Planner {
 
 std::string_view name_of(Role role) noexcept {
   switch (role) {
-    case Role::kPlain: return "no proxy";
-    case Role::kSidecar: return "sidecar";
-    case Role::kGateway: return "gateway";
+    case Role::kPlain:
+      return "no proxy";
+    case Role::kSidecar:
+      return "sidecar";
+    case Role::kGateway:
+      return "gateway";
   }
   return "";
 }
@@ -234,7 +244,7 @@ std::string_view name_of(Role role) noexcept {
 std::string short_hash(std::string_view text, size_t length) {
   // Letters of Kubernetes' own safe alphabet: no vowels, so no words.
   static constexpr std::string_view kAlphabet = "bcdfghjklmnpqrstvwxz2456789";
-  uint64_t hash = 0xcbf29ce484222325;                   // FNV-1a: stable across machines and versions, which std::hash is not
+  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a: stable across machines and versions, which std::hash is not
   for (const unsigned char c : text) hash = (hash ^ c) * 0x100000001b3;
   std::string out;
   while (out.size() < length) {

@@ -12,18 +12,18 @@
 namespace runner {
 
 enum class Role : uint8_t { kPlain, kSidecar, kGateway };
-std::string_view name_of(Role role) noexcept;          // "no proxy", "sidecar", "gateway"
+std::string_view name_of(Role role) noexcept;  // "no proxy", "sidecar", "gateway"
 
 // One pod that should run: what a cluster would make of a Pod, or of one replica of a Deployment, injection included.
 struct PodPlan {
   std::string name_space, name;
-  std::string workload;                                // Deployment/default/reviews-v1
+  std::string workload;  // Deployment/default/reviews-v1
   Role role = Role::kPlain;
-  doc::Node pod;                                       // kind Pod with metadata and spec, no status
+  doc::Node pod;  // kind Pod with metadata and spec, no status
   std::string key() const { return name_space + '/' + name; }
 };
 struct PlannedPort {
-  std::string name, protocol = "TCP", target;          // target: a number or the name of a container port
+  std::string name, protocol = "TCP", target;  // target: a number or the name of a container port
   uint16_t port = 0;
 };
 struct ServicePlan {
@@ -31,16 +31,16 @@ struct ServicePlan {
   bool headless = false, has_selector = false;
   api::Labels selector;
   std::vector<PlannedPort> ports;
-  std::vector<std::string> cluster_ips;                // as the user wrote them
-  doc::Node service;                                   // the whole object
+  std::vector<std::string> cluster_ips;  // as the user wrote them
+  doc::Node service;                     // the whole object
   std::string key() const { return name_space + '/' + name; }
 };
 struct Plan {
-  std::vector<PodPlan> pods;                           // sorted by key; a Deployment's replicas have names of their own each
-  std::vector<ServicePlan> services;                   // sorted by key
-  std::map<std::string, std::map<std::string, std::string>> config_maps;   // namespace/name → data, for env
-  std::vector<std::string> notes;                      // one line each: what cannot run and why, what injection had to say
-  doc::Problems problems;                              // files that cannot be read as YAML
+  std::vector<PodPlan> pods;          // sorted by key; a Deployment's replicas have names of their own each
+  std::vector<ServicePlan> services;  // sorted by key
+  std::map<std::string, std::map<std::string, std::string>> config_maps;  // namespace/name → data, for env
+  std::vector<std::string> notes;  // one line each: what cannot run and why, what injection had to say
+  doc::Problems problems;          // files that cannot be read as YAML
 };
 
 // Pure: the same documents give the same plan, names included. A pod's name holds a hash of its template, so a changed

@@ -15,7 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kProbeTime = 150ms;                     // an answer from the same machine takes a fraction; a hang must not hold up the others
+constexpr auto kProbeTime = 150ms;  // an answer from the same machine takes a fraction; a hang must not hold up the others
 // A container that declares ports but never listens is called ready anyway after this long: it may open them much later.
 constexpr auto kListenPatience = 10s;
 constexpr auto kLongestBackOff = 30s;
@@ -27,13 +27,20 @@ bool restarts_always(const doc::Node& container) {
 
 std::string how_it_ended(int status) {
   if (WIFEXITED(status) && WEXITSTATUS(status) > 128) return fmt::format("was ended by signal {}", WEXITSTATUS(status) - 128);
-  return WIFEXITED(status) ? fmt::format("ended with status {}", WEXITSTATUS(status)) : fmt::format("was ended by signal {}", WTERMSIG(status));
+  return WIFEXITED(status) ? fmt::format("ended with status {}", WEXITSTATUS(status))
+                           : fmt::format("was ended by signal {}", WTERMSIG(status));
 }
 
 }  // namespace
 
-Pod::Pod(const PodPlan& plan, const PodFacts& facts, const Surroundings& around, std::string log_folder, Say say, std::vector<std::string>& notes)
-    : name_(plan.key()), log_folder_(std::move(log_folder)), program_(facts.program), around_(around), netns_(Netns::open(around.netns)), ip_(facts.ip),
+Pod::Pod(const PodPlan& plan, const PodFacts& facts, const Surroundings& around, std::string log_folder, Say say,
+         std::vector<std::string>& notes)
+    : name_(plan.key()),
+      log_folder_(std::move(log_folder)),
+      program_(facts.program),
+      around_(around),
+      netns_(Netns::open(around.netns)),
+      ip_(facts.ip),
       say_(std::move(say)) {
   const auto add = [&](const char* field, bool init) {
     const doc::Node* containers = plan.pod.at_path(field);
@@ -80,8 +87,9 @@ bool Pod::is_up(Process& process, Clock::time_point now) {
     const auto answer = ask(netns_, probe);
     process.was_ready = answer && answer->status == 200;
   } else {
-    process.was_ready = std::all_of(process.spec.ports.begin(), process.spec.ports.end(),
-                                    [this](uint16_t port) { return accepts(netns_, {base::Ip::loopback(true), port}, kProbeTime) || accepts(netns_, {ip_.v4, port}, kProbeTime); });
+    process.was_ready = std::all_of(process.spec.ports.begin(), process.spec.ports.end(), [this](uint16_t port) {
+      return accepts(netns_, {base::Ip::loopback(true), port}, kProbeTime) || accepts(netns_, {ip_.v4, port}, kProbeTime);
+    });
     if (!process.was_ready && now - process.started > kListenPatience) {
       say_(fmt::format("{}: container {} does not listen on the ports it declares; taken for ready", name_, process.spec.name));
       process.was_ready = true;
@@ -95,7 +103,7 @@ void Pod::tick_init(Clock::time_point now) {
     const bool first = process.init || process.sidecar;
     if (!first || process.done) continue;
     if (process.pid < 0) start(process, now);
-    if (process.init) return;                          // one at a time, each to its end
+    if (process.init) return;  // one at a time, each to its end
     if (!is_up(process, now)) return;
   }
   phase_ = Phase::kApps;
@@ -135,11 +143,15 @@ void Pod::tick_stopping(Clock::time_point now) {
 
 void Pod::tick(Clock::time_point now) {
   switch (phase_) {
-    case Phase::kInit: return tick_init(now);
+    case Phase::kInit:
+      return tick_init(now);
     case Phase::kApps:
-    case Phase::kRunning: return tick_apps(now);
-    case Phase::kStopping: return tick_stopping(now);
-    case Phase::kGone: return;
+    case Phase::kRunning:
+      return tick_apps(now);
+    case Phase::kStopping:
+      return tick_stopping(now);
+    case Phase::kGone:
+      return;
   }
 }
 
@@ -160,8 +172,8 @@ void Pod::ended(Process& process, int status, Clock::time_point now) {
   const auto back_off = std::min<std::chrono::milliseconds>(500ms * (1 << std::min(process.restarts, 6)), kLongestBackOff);
   ++process.restarts;
   process.not_before = now + back_off;
-  say_(fmt::format("{}: container {} {}; again in {} ms; its output: {}/{}.log", name_, process.spec.name, how_it_ended(status), back_off.count(), log_folder_,
-                   process.spec.name));
+  say_(fmt::format("{}: container {} {}; again in {} ms; its output: {}/{}.log", name_, process.spec.name, how_it_ended(status),
+                   back_off.count(), log_folder_, process.spec.name));
 }
 
 void Pod::stop(Clock::time_point now, std::chrono::milliseconds first_wait) {

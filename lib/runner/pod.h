@@ -20,12 +20,13 @@ class Pod {
   // Which step the pod has reached; every later one means that the earlier ones are done.
   enum class Phase : uint8_t { kInit, kApps, kRunning, kStopping, kGone };
 
-  Pod(const PodPlan& plan, const PodFacts& facts, const Surroundings& around, std::string log_folder, Say say, std::vector<std::string>& notes);
+  Pod(const PodPlan& plan, const PodFacts& facts, const Surroundings& around, std::string log_folder, Say say,
+      std::vector<std::string>& notes);
   void tick(Clock::time_point now);
-  void reap(Clock::time_point now);                    // takes note of processes that ended
-  void stop(Clock::time_point now, std::chrono::milliseconds first_wait);   // SIGTERM after `first_wait`, SIGKILL after the grace period
+  void reap(Clock::time_point now);                                        // takes note of processes that ended
+  void stop(Clock::time_point now, std::chrono::milliseconds first_wait);  // SIGTERM after `first_wait`, SIGKILL after the grace period
   void kill_all();
-  void wait_all();                                     // blocks until what kill_all ended is gone
+  void wait_all();  // blocks until what kill_all ended is gone
   Phase phase() const noexcept { return phase_; }
   bool ready() const noexcept { return phase_ == Phase::kRunning && ready_; }
   const Netns& netns() const noexcept { return netns_; }
@@ -33,9 +34,9 @@ class Pod {
  private:
   struct Process {
     ContainerSpec spec;
-    bool init = false, sidecar = false;                // sidecar: started before the apps and kept running
+    bool init = false, sidecar = false;  // sidecar: started before the apps and kept running
     pid_t pid = -1;
-    bool done = false;                                 // init container that ended well
+    bool done = false;  // init container that ended well
     bool was_ready = false;
     int restarts = 0;
     Clock::time_point not_before{}, started{};
@@ -54,7 +55,7 @@ class Pod {
   Netns netns_;
   AddressPair ip_;
   Say say_;
-  std::vector<Process> processes_;                     // init containers first, in order
+  std::vector<Process> processes_;  // init containers first, in order
   Phase phase_ = Phase::kInit;
   bool ready_ = false, terminated_ = false;
   std::chrono::milliseconds grace_{30'000};

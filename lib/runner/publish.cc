@@ -77,7 +77,7 @@ class Forwarder final : public Publisher {
   net::Worker worker_{net::Worker::Options{}};
   net::Worker* workers_[1]{&worker_};
   std::unique_ptr<net::Listener> listener_;
-  std::vector<net::Stream*> open_;                     // of this worker
+  std::vector<net::Stream*> open_;  // of this worker
   std::thread thread_;
 };
 

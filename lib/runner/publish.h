@@ -14,7 +14,7 @@ class Publisher {
  public:
   // `node`: name of the namespace that reaches `to`. Null with the reason in `why` when the port cannot be opened.
   static std::unique_ptr<Publisher> open(const std::string& node, base::SocketAddress here, base::SocketAddress to, std::string& why);
-  virtual ~Publisher() = default;      // closes the port and all its connections
+  virtual ~Publisher() = default;  // closes the port and all its connections
 };
 
 }  // namespace runner

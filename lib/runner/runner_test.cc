@@ -27,9 +27,11 @@ Plan plan_of(const std::string& yaml) { return make_plan(doc::read_yaml("world.y
 constexpr const char* kMesh = "apiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: {istio-injection: enabled}}\n---\n";
 constexpr const char* kTwoReplicas =
     "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec:\n  replicas: 2\n  selector: {matchLabels: {app: shop}}\n"
-    "  template:\n    metadata: {labels: {app: shop, version: v1}}\n    spec: {containers: [{name: shop, ports: [{name: web, containerPort: 8080}]}]}\n---\n";
+    "  template:\n    metadata: {labels: {app: shop, version: v1}}\n    spec: {containers: [{name: shop, ports: [{name: web, "
+    "containerPort: 8080}]}]}\n---\n";
 constexpr const char* kService =
-    "apiVersion: v1\nkind: Service\nmetadata: {name: shop}\nspec:\n  selector: {app: shop}\n  ports: [{name: http, port: 80, targetPort: web}]\n---\n";
+    "apiVersion: v1\nkind: Service\nmetadata: {name: shop}\nspec:\n  selector: {app: shop}\n  ports: [{name: http, port: 80, targetPort: "
+    "web}]\n---\n";
 
 // --- addresses
 
@@ -82,14 +84,13 @@ TEST(Plan, MoreReplicas_KeepTheOldNames_NewTemplateDoesNot) {
   for (const auto& pod : plan_of(changed).pods) EXPECT_THAT(names, Not(Contains(pod.name)));
 }
 
-TEST(Plan, NamespaceWithoutLabel_GivesPlainPods) {
-  EXPECT_EQ(plan_of(kTwoReplicas).pods.at(0).role, Role::kPlain);
-}
+TEST(Plan, NamespaceWithoutLabel_GivesPlainPods) { EXPECT_EQ(plan_of(kTwoReplicas).pods.at(0).role, Role::kPlain); }
 
 TEST(Plan, GatewayByLabelAlone_RunsOurGateway) {
   const Plan plan = plan_of(
       "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: istio-ingressgateway, namespace: istio-system}\nspec:\n  template:\n"
-      "    metadata: {labels: {istio: ingressgateway}}\n    spec: {containers: [{name: istio-proxy, image: 'x/proxyv2:1', args: [proxy, router]}]}\n");
+      "    metadata: {labels: {istio: ingressgateway}}\n    spec: {containers: [{name: istio-proxy, image: 'x/proxyv2:1', args: [proxy, "
+      "router]}]}\n");
   ASSERT_THAT(plan.pods, SizeIs(1));
   EXPECT_EQ(plan.pods[0].role, Role::kGateway);
   const doc::Node& proxy = plan.pods[0].pod.at_path("spec.containers")->list.at(0);
@@ -99,10 +100,13 @@ TEST(Plan, GatewayByLabelAlone_RunsOurGateway) {
 
 TEST(Plan, WhatCannotRun_IsOneNoteEach) {
   const Plan plan = plan_of(
-      "kind: Job\napiVersion: batch/v1\nmetadata: {name: once}\n---\nkind: StatefulSet\napiVersion: apps/v1\nmetadata: {name: db, namespace: data}\n---\n"
-      "kind: Deployment\napiVersion: apps/v1\nmetadata: {name: odd}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: c}}, spec: {containers: [{name: x}]}}}\n");
+      "kind: Job\napiVersion: batch/v1\nmetadata: {name: once}\n---\nkind: StatefulSet\napiVersion: apps/v1\nmetadata: {name: db, "
+      "namespace: data}\n---\n"
+      "kind: Deployment\napiVersion: apps/v1\nmetadata: {name: odd}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: "
+      "{a: c}}, spec: {containers: [{name: x}]}}}\n");
   EXPECT_THAT(plan.pods, IsEmpty());
-  EXPECT_THAT(plan.notes, ElementsAre("Job/default/once: not run, only Pods and Deployments are", "StatefulSet/data/db: not run, only Pods and Deployments are",
+  EXPECT_THAT(plan.notes, ElementsAre("Job/default/once: not run, only Pods and Deployments are",
+                                      "StatefulSet/data/db: not run, only Pods and Deployments are",
                                       "Deployment/default/odd: not run, spec.selector does not match the template's labels"));
 }
 
@@ -145,14 +149,16 @@ TEST(GeneratedRoot, Pod_SaysItsStatus) {
 
 TEST(HostsFile, OwnNamespace_KnowsTheShortName) {
   Generated world;
-  EXPECT_THAT(hosts_file("default", world.pods, world.services, nullptr), HasSubstr("10.96.1.0 shop shop.default shop.default.svc shop.default.svc.cluster.local\n"));
+  EXPECT_THAT(hosts_file("default", world.pods, world.services, nullptr),
+              HasSubstr("10.96.1.0 shop shop.default shop.default.svc shop.default.svc.cluster.local\n"));
   EXPECT_THAT(hosts_file("other", world.pods, world.services, nullptr), HasSubstr("10.96.1.0 shop.default shop.default.svc"));
 }
 
 TEST(KubeProxyRules, TwoReadyPods_ShareByProbability_LeavingOnesGetNothing) {
   Generated world;
   const std::string both = kube_proxy_rules(world.pods, world.services, true);
-  EXPECT_THAT(both, HasSubstr("-A PREROUTING -d 10.96.1.0 -p tcp -m tcp --dport 80 -m statistic --mode random --probability 0.50000000 -j DNAT --to-destination 10.244.0.10:8080\n"));
+  EXPECT_THAT(both, HasSubstr("-A PREROUTING -d 10.96.1.0 -p tcp -m tcp --dport 80 -m statistic --mode random --probability 0.50000000 -j "
+                              "DNAT --to-destination 10.244.0.10:8080\n"));
   EXPECT_THAT(both, HasSubstr("--dport 80 -j DNAT --to-destination 10.244.0.11:8080\n"));
   world.pods[0].terminating = true;
   EXPECT_THAT(kube_proxy_rules(world.pods, world.services, true), Not(HasSubstr("10.244.0.10")));
@@ -167,23 +173,32 @@ struct OneContainer {
   ContainerSpec spec;
   explicit OneContainer(const std::string& container, const std::string& pod_spec = "")
       : plan(plan_of("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {colour: green}\n---\napiVersion: v1\nkind: Pod\n"
-                     "metadata: {name: p, labels: {app: p, version: v7}}\nspec:\n  containers:\n  - " + container + pod_spec)) {
-    PodFacts facts{&plan.pods.at(0), {*base::Ip::parse("10.244.0.10"), *base::Ip::parse("fd00::a")}, "/bin/sluice", "/config:/generated", &plan.config_maps};
+                     "metadata: {name: p, labels: {app: p, version: v7}}\nspec:\n  containers:\n  - " +
+                     container + pod_spec)) {
+    PodFacts facts{&plan.pods.at(0),
+                   {*base::Ip::parse("10.244.0.10"), *base::Ip::parse("fd00::a")},
+                   "/bin/sluice",
+                   "/config:/generated",
+                   &plan.config_maps};
     spec = container_spec(plan.pods.at(0).pod.at_path("spec.containers")->list.at(0), facts, notes);
   }
 };
 
 TEST(Container, WithoutCommand_IsTheEchoAppOnItsPorts) {
   const OneContainer one("{name: c, image: x, ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}\n");
-  EXPECT_THAT(one.spec.command, ElementsAre("/bin/sluice", "demo-app", "echo", "--namespace", "default", "--version-label", "v7", "--port", "80"));
+  EXPECT_THAT(one.spec.command,
+              ElementsAre("/bin/sluice", "demo-app", "echo", "--namespace", "default", "--version-label", "v7", "--port", "80"));
   EXPECT_EQ(one.spec.uid, 1000u);
 }
 
 TEST(Container, Variables_AreFilledInAndExpanded) {
   const OneContainer one(
-      "{name: c, command: [run, '$(IP):$(PORT)', '$$(IP)', '$(NO)'], env: [{name: PORT, value: '80'}, {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}},"
-      " {name: V, valueFrom: {fieldRef: {fieldPath: \"metadata.labels['version']\"}}}, {name: C, valueFrom: {configMapKeyRef: {name: settings, key: colour}}},"
-      " {name: CPU, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}, {name: S, valueFrom: {secretKeyRef: {name: s, key: k}}}], resources: {limits: {cpu: 1500m}}}\n");
+      "{name: c, command: [run, '$(IP):$(PORT)', '$$(IP)', '$(NO)'], env: [{name: PORT, value: '80'}, {name: IP, valueFrom: {fieldRef: "
+      "{fieldPath: status.podIP}}},"
+      " {name: V, valueFrom: {fieldRef: {fieldPath: \"metadata.labels['version']\"}}}, {name: C, valueFrom: {configMapKeyRef: {name: "
+      "settings, key: colour}}},"
+      " {name: CPU, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}, {name: S, valueFrom: {secretKeyRef: {name: s, key: k}}}], "
+      "resources: {limits: {cpu: 1500m}}}\n");
   EXPECT_THAT(one.spec.command, ElementsAre("run", "10.244.0.10:80", "$(IP)", "$(NO)"));
   for (const char* variable : {"IP=10.244.0.10", "V=v7", "C=green", "CPU=2"}) EXPECT_THAT(one.spec.environment, Contains(variable));
   EXPECT_THAT(one.notes, ElementsAre("Pod/default/p/c: variable S has no value here"));
@@ -191,7 +206,8 @@ TEST(Container, Variables_AreFilledInAndExpanded) {
 
 TEST(Container, SecurityContext_ContainerBeforePod) {
   const OneContainer one(
-      "{name: c, command: [x], securityContext: {runAsUser: 1337, allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [NET_ADMIN]}}}\n",
+      "{name: c, command: [x], securityContext: {runAsUser: 1337, allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: "
+      "[NET_ADMIN]}}}\n",
       "  securityContext: {runAsUser: 5, runAsGroup: 6}\n");
   EXPECT_EQ(one.spec.uid, 1337u);
   EXPECT_EQ(one.spec.gid, 6u);
@@ -207,7 +223,8 @@ TEST(Container, VolumeMounts_AreSaidToBeMissing) {
 // --- record
 
 TEST(Record, JsonAndBack_IsTheSame) {
-  const Record record{"sl-", 42, 12345678901, "/a b/\"c\"", "/run/x", {{"default", "p", "sl-p", "sidecar", "Pod/default/p", "10.244.0.10", "fd00::a", true}}};
+  const Record record{"sl-",        42,       12345678901,
+                      "/a b/\"c\"", "/run/x", {{"default", "p", "sl-p", "sidecar", "Pod/default/p", "10.244.0.10", "fd00::a", true}}};
   const auto back = parse_record(to_json(record));
   ASSERT_TRUE(back);
   EXPECT_EQ(back->started, record.started);
@@ -264,7 +281,8 @@ TEST(DemoApp, Echo_TellsTheRequest) {
   request.url = "/x?y";
   request.headers = {{"a", "b"}};
   const auto answer = answer_of({"echo", {}, "v3"}, "pod-1", request, {});
-  for (const char* line : {"ServiceVersion=v3\n", "URL=/x?y\n", "Method=POST\n", "RequestHeader=a:b\n", "Hostname=pod-1\n"}) EXPECT_THAT(answer.body, HasSubstr(line));
+  for (const char* line : {"ServiceVersion=v3\n", "URL=/x?y\n", "Method=POST\n", "RequestHeader=a:b\n", "Hostname=pod-1\n"})
+    EXPECT_THAT(answer.body, HasSubstr(line));
 }
 
 }  // namespace

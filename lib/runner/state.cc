@@ -34,7 +34,8 @@ std::string text_at(const doc::Node& node, std::string_view key) {
   const doc::Node* found = node.find(key);
   return found ? std::string(found->text_or()) : std::string{};
 }
-template <class T> T number_at(const doc::Node& node, std::string_view key) {
+template <class T>
+T number_at(const doc::Node& node, std::string_view key) {
   const std::string digits = text_at(node, key);
   T value{};
   std::from_chars(digits.data(), digits.data() + digits.size(), value);
@@ -80,11 +81,12 @@ std::optional<Record> parse_record(std::string_view json) {
   const doc::File file = doc::read_json("world.json", json);
   if (file.documents.size() != 1 || !file.documents[0].root.is_map()) return std::nullopt;
   const doc::Node& root = file.documents[0].root;
-  Record record{text_at(root, "prefix"), number_at<int>(root, "pid"), number_at<uint64_t>(root, "started"), text_at(root, "folder"), text_at(root, "generated"), {}};
+  Record record{text_at(root, "prefix"), number_at<int>(root, "pid"), number_at<uint64_t>(root, "started"),
+                text_at(root, "folder"), text_at(root, "generated"),  {}};
   if (const doc::Node* pods = root.find("pods"))
     for (const doc::Node& pod : pods->list)
-      record.pods.push_back({text_at(pod, "namespace"), text_at(pod, "name"), text_at(pod, "netns"), text_at(pod, "role"), text_at(pod, "workload"),
-                             text_at(pod, "ip"), text_at(pod, "ip6"), text_at(pod, "ready") == "true"});
+      record.pods.push_back({text_at(pod, "namespace"), text_at(pod, "name"), text_at(pod, "netns"), text_at(pod, "role"),
+                             text_at(pod, "workload"), text_at(pod, "ip"), text_at(pod, "ip6"), text_at(pod, "ready") == "true"});
   return record;
 }
 
@@ -135,7 +137,7 @@ void remove_leftovers(const std::string& world) {
 void forget_folder(const std::string& world) {
   std::error_code error;
   fs::remove(run_folder(world) + ".lock", error);
-  fs::remove(fs::path(run_folder(world)).parent_path(), error);   // only when it is empty
+  fs::remove(fs::path(run_folder(world)).parent_path(), error);  // only when it is empty
 }
 
 bool take_down(const std::string& world, std::chrono::milliseconds patience) {
@@ -149,7 +151,8 @@ bool take_down(const std::string& world, std::chrono::milliseconds patience) {
       wait_gone(record->pid, std::chrono::seconds(5));
     }
   }
-  for (const auto& entry : fs::directory_iterator("/run/netns", error)) something |= entry.path().filename().string().starts_with(prefix_of(world));
+  for (const auto& entry : fs::directory_iterator("/run/netns", error))
+    something |= entry.path().filename().string().starts_with(prefix_of(world));
   remove_leftovers(world);
   fs::remove_all(run_folder(world) + "-demo", error);
   forget_folder(world);

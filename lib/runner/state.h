@@ -17,10 +17,10 @@ struct RecordedPod {
   bool ready = false;
 };
 struct Record {
-  std::string prefix;                                  // of its namespaces
+  std::string prefix;  // of its namespaces
   int pid = 0;
-  uint64_t started = 0;                                // the process's start time, so that a reused pid is nobody of ours
-  std::string folder, generated;                       // the user's, ours
+  uint64_t started = 0;           // the process's start time, so that a reused pid is nobody of ours
+  std::string folder, generated;  // the user's, ours
   std::vector<RecordedPod> pods;
 };
 
@@ -34,9 +34,9 @@ std::string to_json(const Record& record);
 std::optional<Record> parse_record(std::string_view json);
 std::optional<Record> read_record(const std::string& world);
 bool write_record(const std::string& world, const Record& record);
-bool write_file(const std::string& path, std::string_view text);   // whole and at once, by rename; false with errno
+bool write_file(const std::string& path, std::string_view text);  // whole and at once, by rename; false with errno
 
-uint64_t start_time(int pid);                          // 0: no such process
+uint64_t start_time(int pid);  // 0: no such process
 bool is_alive(const Record& record);
 
 // Ends the supervisor when it lives (SIGTERM, at most `patience`, then SIGKILL) and removes all that is left: processes,

@@ -43,15 +43,13 @@ constexpr auto kLeaveFirst = 1'000ms;
 struct Live {
   PodPlan plan;
   std::string netns;
-  unsigned number = 0;                                 // of its cable
+  unsigned number = 0;  // of its cable
   AddressPair ip;
   std::unique_ptr<Pod> pod;
-  bool obsolete = false;                               // no longer wanted; goes as soon as its successors are ready
+  bool obsolete = false;  // no longer wanted; goes as soon as its successors are ready
 };
 
-std::string why_not_root() {
-  return ::geteuid() == 0 ? "" : "network namespaces need root here: run it with sudo";
-}
+std::string why_not_root() { return ::geteuid() == 0 ? "" : "network namespaces need root here: run it with sudo"; }
 
 }  // namespace
 
@@ -63,9 +61,9 @@ struct World::Impl {
   Network network;
   AddressPool pod_pool = pod_addresses(), service_pool = service_addresses();
   Plan plan;
-  std::map<std::string, Live> pods;                    // by namespace/name
-  std::vector<std::string> told;                       // notes said already
-  std::map<std::string, std::string> written;          // files of the generated root and hosts files, as they are on disk
+  std::map<std::string, Live> pods;            // by namespace/name
+  std::vector<std::string> told;               // notes said already
+  std::map<std::string, std::string> written;  // files of the generated root and hosts files, as they are on disk
   std::unique_ptr<net::FileWatch> watch;
   int signals = -1, wake = -1, lock = -1;
   sigset_t old_mask{};
@@ -113,7 +111,8 @@ std::string World::Impl::prepare() {
   if (lock < 0) return fmt::format("cannot make {}.lock: {}", folder, std::strerror(errno));
   if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
     const auto other = read_record(options.name);
-    return fmt::format("a world is running already{}: `sluice down` ends it", other ? fmt::format(" (process {}, {})", other->pid, other->folder) : "");
+    return fmt::format("a world is running already{}: `sluice down` ends it",
+                       other ? fmt::format(" (process {}, {})", other->pid, other->folder) : "");
   }
   remove_leftovers(options.name);
   for (const char* sub : {"", "/config", "/generated", "/bin", "/log"}) fs::create_directories(folder + sub, error);
@@ -155,7 +154,10 @@ void World::Impl::add(const PodPlan& wanted) {
   fs::create_directories(files, error);
   fs::create_directories(logs, error);
   // Nobody answers names here: the hosts file knows them all, and an unknown one fails at once instead of after seconds.
-  write_file(files + "/resolv.conf", fmt::format("nameserver 169.254.1.1\nsearch {}.svc.cluster.local svc.cluster.local cluster.local\noptions timeout:1 attempts:1\n", wanted.name_space));
+  write_file(
+      files + "/resolv.conf",
+      fmt::format("nameserver 169.254.1.1\nsearch {}.svc.cluster.local svc.cluster.local cluster.local\noptions timeout:1 attempts:1\n",
+                  wanted.name_space));
   pods.emplace(wanted.key(), std::move(live));
 }
 
@@ -165,7 +167,8 @@ void World::Impl::reload() {
   Plan next = make_plan(std::move(file.documents), inject::Settings{});
   for (const auto& note : next.notes) say_once(note);
   for (const auto& service : plan.services)
-    if (std::none_of(next.services.begin(), next.services.end(), [&](const auto& s) { return s.key() == service.key(); })) service_pool.release(service.key());
+    if (std::none_of(next.services.begin(), next.services.end(), [&](const auto& s) { return s.key() == service.key(); }))
+      service_pool.release(service.key());
   plan = std::move(next);
   const auto now = Clock::now();
   for (auto& [key, live] : pods) {
@@ -184,14 +187,16 @@ void World::Impl::reload() {
       add(wanted);
       added.push_back(wanted.key());
     }
-  publish();                                           // a proxy must find its own Pod when it starts
+  publish();  // a proxy must find its own Pod when it starts
   for (const auto& key : added) {
     const auto at = pods.find(key);
     if (at == pods.end()) continue;
     Live& live = at->second;
     PodFacts facts{&live.plan, live.ip, options.program, folder + "/config:" + folder + "/generated", &plan.config_maps};
     std::vector<std::string> notes;
-    live.pod = std::make_unique<Pod>(live.plan, facts, surroundings(live), fmt::format("{}/log/{}", folder, live.plan.name), [this](const std::string& line) { say(line); }, notes);
+    live.pod = std::make_unique<Pod>(
+        live.plan, facts, surroundings(live), fmt::format("{}/log/{}", folder, live.plan.name),
+        [this](const std::string& line) { say(line); }, notes);
     for (const auto& note : notes) say_once(note);
   }
 }
@@ -243,16 +248,18 @@ void World::Impl::publish() {
   for (const auto& [name, text] : generated_root(states, services)) {
     const std::string path = folder + "/generated/" + name;
     if (written[path] == text) continue;
-    if (write_file(path, text)) written[path] = text;
-    else say(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
+    if (write_file(path, text))
+      written[path] = text;
+    else
+      say(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
   }
   if (auto why = network.set_rules(kube_proxy_rules(states, services, true), kube_proxy_rules(states, services, false)); !why.empty())
     say_once("cluster IPs work for injected pods only: " + why);
   const std::lock_guard hold(mutex);
   shared.pods.clear();
   for (const auto& [key, live] : pods)
-    shared.pods.push_back({live.plan.name_space, live.plan.name, live.netns, std::string(name_of(live.plan.role)), live.plan.workload, live.ip.v4.text(),
-                           live.ip.v6.text(), live.pod && live.pod->ready()});
+    shared.pods.push_back({live.plan.name_space, live.plan.name, live.netns, std::string(name_of(live.plan.role)), live.plan.workload,
+                           live.ip.v4.text(), live.ip.v6.text(), live.pod && live.pod->ready()});
   write_record(options.name, shared);
 }
 
@@ -296,12 +303,13 @@ bool World::Impl::tick() {
       changed = gone = true;
       continue;
     }
-    if (told_settled && !before && live.pod->ready()) say(fmt::format("{} is ready at {} and {}", at->first, live.ip.v4.text(), live.ip.v6.text()));
+    if (told_settled && !before && live.pod->ready())
+      say(fmt::format("{} is ready at {} and {}", at->first, live.ip.v4.text(), live.ip.v6.text()));
     changed |= before != live.pod->ready() || phase != live.pod->phase();
     settled &= live.pod->ready();
     ++at;
   }
-  if (gone) files_changed = true;                      // a Pod of the same name may be waiting for its place
+  if (gone) files_changed = true;  // a Pod of the same name may be waiting for its place
   if (changed) publish();
   return settled;
 }
@@ -378,7 +386,7 @@ World::~World() {
 std::string World::start() {
   Impl& world = *impl_;
   if (auto why = world.prepare(); !why.empty()) return why;
-  world.up = true;                                     // from here on there is something to remove
+  world.up = true;  // from here on there is something to remove
   sigset_t mask;
   sigemptyset(&mask);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&mask, signal);
