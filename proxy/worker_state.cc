@@ -149,16 +149,26 @@ void WorkerState::begin_drain() noexcept {
     if (c->server && c->direction != routing::Direction::kOutbound && !c->server->idle()) c->server->drain();
 }
 
+namespace {
+// Between two requests, or silent since it was accepted.
+void close_if_idle(Connection& connection, base::Code why) noexcept {
+  if (connection.server) {
+    if (connection.server->idle()) connection.server->drain();
+  } else if (std::string_view(connection.kind) == "new") {
+    connection.stream->cancel(Error{.code = why, .detail = base::Detail::kDownstreamLocalDisconnect});
+  }
+}
+}  // namespace
+
 void WorkerState::close_idle() noexcept {
   for (Connection* c = connections.front(); c; c = connections.next(*c))
-    if (c->server && c->direction != routing::Direction::kOutbound && c->server->idle()) c->server->drain();
+    if (c->direction != routing::Direction::kOutbound) close_if_idle(*c, base::Code::kDraining);
 }
 
 void WorkerState::shed(bool on) noexcept {
   shedding_ = on;
   if (!on) return;
-  for (Connection* c = connections.front(); c; c = connections.next(*c))
-    if (c->server && c->server->idle()) c->server->drain();
+  for (Connection* c = connections.front(); c; c = connections.next(*c)) close_if_idle(*c, base::Code::kOverflow);
 }
 
 bool WorkerState::admits(const Connection& connection) noexcept {

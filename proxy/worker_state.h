@@ -68,7 +68,7 @@ class WorkerState {
   upstream::Cluster* cluster(const routing::Snapshot& of, uint32_t number) noexcept;
 
   void begin_drain() noexcept;               // inbound and gateway connections announce their end with their next answer
-  void close_idle() noexcept;                // of those, the ones between two requests
+  void close_idle() noexcept;                // of those, the ones between two requests and those that never spoke
   void cancel_all() noexcept;                // what is left at the end of the drain time
   bool draining() const noexcept { return draining_; }
   // Memory runs out: requests are refused and idle connections of every kind close, at each call again.
