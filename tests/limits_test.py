@@ -146,10 +146,10 @@ class Connections(Limited):
         sock = self.outsider.connect(self.web.ip, 9080)
         sock.sendall(b'GET / HTTP/1.1\r\nHost: web\r\n' + b'A: b\r\n' * 20 + b'\r\n')
         self.assertTrue(sock.recv(64).startswith(b'HTTP/1.1 431 '))
-        self.web.wait(lambda: self.stat('sluice_limit_reached_total') >= 3, 'counting three limits')
-        lines = self.web.access_lines()
-        self.assertTrue(any('request_header_timeout' in line for line in lines), lines)
-        self.assertTrue(any('request_body_timeout' in line for line in lines), lines)
+        for details in ('408 DPE request_header_timeout', '408 DPE request_body_timeout', '431 DPE'):
+            self.web.wait(lambda: any(details in line for line in self.web.access_lines()), f'logging {details}')
+        for limit in ('header_time', 'body_time', 'header_fields'):
+            self.assertEqual(self.stat('sluice_limit_reached_total', limit), 1, limit)
 
 
 class AccessLog(Limited):
