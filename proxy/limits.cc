@@ -1,6 +1,6 @@
 #include "proxy/limits.h"
 
-#include <string_view>
+#include <iterator>
 
 #include "log/log.h"
 

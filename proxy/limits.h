@@ -23,7 +23,9 @@ struct Limits {
 // The limits somebody ran into, on one worker: each has a counter and a line in the log at most once a second.
 class LimitCounters {
  public:
-  enum class Which : uint8_t { kHeaderBytes, kHeaderFields, kHeaderTime, kBodyTime, kStreamIdle, kWorkerConnections, kPendingRequests, kMemory, kCount };
+  enum class Which : uint8_t {
+    kHeaderBytes, kHeaderFields, kHeaderTime, kBodyTime, kStreamIdle, kWorkerConnections, kPendingRequests, kMemory, kCount
+  };
   explicit LimitCounters(stats::Shard& shard);
   // `peer` is who ran into it.
   void hit(Which which, const base::SocketAddress& peer) noexcept;

@@ -75,22 +75,30 @@ void check_drain(proxy::Options& options) {
     const auto bare = text.find_first_not_of("0123456789") == std::string::npos;
     options.drain = duration("TERMINATION_DRAIN_DURATION_SECONDS", bare ? text + "s" : text);
   }
-  if (const auto text = env("EXIT_ON_ZERO_ACTIVE_CONNECTIONS"); !text.empty()) options.exit_when_idle = yes_or_no("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", text);
+  if (const auto text = env("EXIT_ON_ZERO_ACTIVE_CONNECTIONS"); !text.empty())
+    options.exit_when_idle = yes_or_no("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", text);
   if (const auto text = env("MINIMUM_DRAIN_DURATION"); !text.empty()) options.minimum_drain = duration("MINIMUM_DRAIN_DURATION", text);
 }
 
 void add_limits(CLI::App& mode, proxy::Limits& limits, Raw& raw) {
   const CLI::Range most(1u, ~0u - 1);
-  mode.add_option("--max-connections", limits.listener_connections, "of each listener; accepting pauses there; default: no limit")->check(most);
+  const CLI::Range head(1024, 1024 * 1024), fields(1, 10'000);
+  mode.add_option("--max-connections", limits.listener_connections, "of each listener; accepting pauses there; default: no limit")
+      ->check(most);
   mode.add_option("--max-worker-connections", limits.worker_connections, "of each worker; more are closed; default: no limit")->check(most);
-  mode.add_option("--max-pending-requests", limits.pending_requests, "that wait for an upstream connection on a worker, then 503 UO; default: no limit")->check(most);
-  mode.add_option("--max-header-bytes", limits.http.head_bytes, "of a request")->capture_default_str()->check(CLI::Range(1024, 1024 * 1024));
-  mode.add_option("--max-header-fields", limits.http.fields, "of a request")->capture_default_str()->check(CLI::Range(1, 10'000));
+  mode.add_option("--max-pending-requests", limits.pending_requests,
+                  "that wait for an upstream connection on a worker, then 503 UO; default: no limit")
+      ->check(most);
+  mode.add_option("--max-header-bytes", limits.http.head_bytes, "of a request")->capture_default_str()->check(head);
+  mode.add_option("--max-header-fields", limits.http.fields, "of a request")->capture_default_str()->check(fields);
   mode.add_option("--header-timeout", raw.header_time, "from the first byte of a request to the end of its head")->capture_default_str();
   mode.add_option("--idle-timeout", raw.idle_time, "of a client's connection between requests")->capture_default_str();
-  mode.add_option("--body-idle-timeout", raw.body_idle_time, "silence in a request body, then 408; 0: off; default: 60s at a gateway, else 0");
-  mode.add_option("--body-min-rate", raw.body_rate, "bytes a second of a request body, over 30 s, less is 408; default: 64 at a gateway, else 0");
-  mode.add_option("--stream-idle-timeout", raw.stream_idle, "no byte of a request or its answer, then 408 or 504 SI; 0: off")->capture_default_str();
+  mode.add_option("--body-idle-timeout", raw.body_idle_time,
+                  "silence in a request body, then 408; 0: off; default: 60s at a gateway, else 0");
+  mode.add_option("--body-min-rate", raw.body_rate,
+                  "bytes a second of a request body, over 30 s, less is 408; 0: off; default: 64 at a gateway, else 0");
+  mode.add_option("--stream-idle-timeout", raw.stream_idle, "no byte of a request or its answer, then 408 or 504 SI; 0: off")
+      ->capture_default_str();
 }
 
 void check(proxy::Options& options, const Raw& raw) {

@@ -46,10 +46,13 @@ void CgroupMemory::add(const std::string& mount, std::string path, bool v2) {
   while (path.ends_with('/')) path.pop_back();
   for (;;) {
     const std::string folder = mount + path;
-    Group group = v2 ? Group{folder + "/memory.current", folder + "/memory.max", folder + "/memory.stat", "inactive_file"}
-                     : Group{folder + "/memory.usage_in_bytes", folder + "/memory.limit_in_bytes", folder + "/memory.stat", "total_inactive_file"};
+    Group group{.used = folder + (v2 ? "/memory.current" : "/memory.usage_in_bytes"),
+                .limit = folder + (v2 ? "/memory.max" : "/memory.limit_in_bytes"),
+                .stat = folder + "/memory.stat",
+                .inactive = v2 ? "inactive_file" : "total_inactive_file"};
     std::error_code ignored;
-    if (std::filesystem::exists(group.limit, ignored) && std::filesystem::exists(group.used, ignored)) groups_.push_back(std::move(group));
+    if (std::filesystem::exists(group.limit, ignored) && std::filesystem::exists(group.used, ignored))
+      groups_.push_back(std::move(group));
     if (path.empty()) return;
     path.erase(path.rfind('/'));
   }

@@ -29,7 +29,10 @@ std::string state_of_thread(pid_t thread) {
   std::ifstream wait(folder + "/wchan");
   std::getline(wait, where);
   if (where == "0") where.clear();
-  const char* const word = state == 'R' ? "running" : state == 'D' ? "in an uninterruptible wait" : state == 'T' || state == 't' ? "stopped" : "waiting";
+  const char* word = "waiting";
+  if (state == 'R') word = "running";
+  else if (state == 'D') word = "in an uninterruptible wait";
+  else if (state == 'T' || state == 't') word = "stopped";
   return fmt::format(", thread {} is {}{}{}", thread, word, where.empty() ? "" : " in ", where);
 }
 
@@ -37,8 +40,10 @@ auto seconds(Clock::duration time) { return std::chrono::duration<double>(time).
 }  // namespace
 
 Watchdog::Watchdog(std::span<net::Worker* const> workers, stats::Shard& shard) {
-  for (net::Worker* worker : workers)
-    watched_.push_back({.worker = worker, .stuck = &shard.counter("sluice_worker_stuck_total", {{"worker", fmt::to_string(worker->index())}})});
+  for (net::Worker* worker : workers) {
+    stats::Cell& stuck = shard.counter("sluice_worker_stuck_total", {{"worker", fmt::to_string(worker->index())}});
+    watched_.push_back({.worker = worker, .stuck = &stuck});
+  }
 }
 
 void Watchdog::look(Clock::time_point now) {
@@ -48,7 +53,8 @@ void Watchdog::look(Clock::time_point now) {
     const bool same = turn == watched.turn && since == watched.since && since != Clock::time_point{};
     if (!same) {
       if (watched.reported)
-        logs::warn(logs::Component::kMain, "worker {} goes on; one turn took up to {:.1f} s", watched.worker->index(), seconds(now - watched.since));
+        logs::warn(logs::Component::kMain, "worker {} goes on; one turn took up to {:.1f} s", watched.worker->index(),
+                   seconds(now - watched.since));
       watched.turn = turn;
       watched.since = since;
       watched.reported = false;

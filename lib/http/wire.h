@@ -19,7 +19,9 @@ class Body;
 class Pace final : private net::Timer {
  public:
   Pace(Body& body, net::Worker& worker) noexcept : Timer(worker), body_(body) {}
-  void start(const Limits& limits) noexcept { limits_ = limits.body_idle_time.count() > 0 || limits.body_bytes_per_second > 0 ? &limits : nullptr; }
+  void start(const Limits& limits) noexcept {
+    limits_ = limits.body_idle_time.count() > 0 || limits.body_bytes_per_second > 0 ? &limits : nullptr;
+  }
   void stop() noexcept;
   void waits() noexcept;                // a read waits for the peer
   void came(size_t bytes) noexcept;     // and has these bytes now
@@ -41,7 +43,11 @@ class Pace final : private net::Timer {
 class Body final : public BodySource, private net::Op {
  public:
   Body(Side side, net::Stream& stream, net::Slab& surplus) noexcept
-      : Op([](Op& op) noexcept { static_cast<Body&>(op).stopped(); }), side_(side), stream_(stream), surplus_(surplus), pace_(*this, stream.worker()) {}
+      : Op([](Op& op) noexcept { static_cast<Body&>(op).stopped(); }),
+        side_(side),
+        stream_(stream),
+        surplus_(surplus),
+        pace_(*this, stream.worker()) {}
   void start(Framing framing, uint64_t length, const Limits& limits, std::pmr::memory_resource* arena);
   void open_tunnel();  // from here on every byte up to the end of the stream
   // Gives back what the last piece held; afterwards `surplus` begins with what follows the body. Pieces are gone.

@@ -139,7 +139,8 @@ bool Acceptor::at_limit() noexcept {
   paused_.store(true);
   if (connections_.load() >= options_.max_connections) {
     if (options_.tally) options_.tally->at_limit.fetch_add(1, std::memory_order_relaxed);
-    if (log_full_.pass()) logs::warn(logs::Component::kNet, "{}: {} connections are open, accepting pauses", address_.text(), options_.max_connections);
+    if (log_full_.pass())
+      logs::warn(logs::Component::kNet, "{}: {} connections are open, accepting pauses", address_.text(), options_.max_connections);
     return true;
   }
   return !paused_.exchange(false);                       // false: somebody else saw it and has called us
