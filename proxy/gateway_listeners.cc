@@ -9,6 +9,7 @@
 namespace proxy {
 
 void GatewayListeners::follow(const routing::Snapshot& snapshot) {
+  if (closed_) return;
   std::set<base::SocketAddress> wanted;
   for (const auto& port : snapshot.gateway_ports()) {
     const auto bind = base::Ip::parse(port.bind);
@@ -37,6 +38,7 @@ void GatewayListeners::follow(const routing::Snapshot& snapshot) {
 }
 
 void GatewayListeners::close() {
+  closed_ = true;
   for (auto& [address, listener] : open_) listener->close();
   open_.clear();
 }
