@@ -29,9 +29,10 @@ struct AdminContext {
   std::atomic<bool> serving{false};                   // listeners accept and the first configuration is live everywhere
   std::atomic<bool> draining{false};
   std::atomic<bool> failed_by_hand{false};            // POST /healthcheck/fail
+  std::atomic<bool> intercepted{true};                // canary.h
   std::chrono::steady_clock::time_point started{};
   // Any thread.
-  bool ready() const noexcept { return serving.load() && !draining.load() && !failed_by_hand.load(); }
+  bool ready() const noexcept { return serving.load() && !draining.load() && !failed_by_hand.load() && intercepted.load(); }
   const char* state() const noexcept { return draining.load() ? "DRAINING" : serving.load() ? "LIVE" : "INITIALIZING"; }
 };
 

@@ -15,6 +15,7 @@
 #include "api/resource.h"
 #include "base/version.h"
 #include "proxy/admin.h"
+#include "proxy/canary.h"
 #include "proxy/gateway_listeners.h"
 #include "proxy/interception.h"
 #include "proxy/memory_use.h"
@@ -75,7 +76,10 @@ struct DrainPlan {
   std::chrono::milliseconds time{5'000};   // with until_idle: at least
 };
 
-bool says_yes(const std::string& text) { return text == "true" || text == "True" || text == "TRUE" || text == "1" || text == "t" || text == "T"; }
+// Go's strconv.ParseBool.
+bool says_yes(std::string_view text) {
+  return text == "true" || text == "True" || text == "TRUE" || text == "1" || text == "t" || text == "T";
+}
 
 // Variables of the container go before what the mesh says, for they are nearer. Istio: pilot-agent's environment.
 DrainPlan drain_plan(const Options& options, const api::ProxyConfig* mesh) {
@@ -129,6 +133,7 @@ class Bootstrap {
   std::unique_ptr<GatewayListeners> gateway_;
   std::unique_ptr<config::Pipeline> pipeline_;
   std::unique_ptr<AdminContext> admin_;
+  std::unique_ptr<Canary> canary_;                             // a sidecar whose traffic is to be intercepted
   std::vector<net::Worker*> all_;
   std::unique_ptr<Monitor> monitor_;
   std::vector<std::unique_ptr<net::Listener>> data_, pages_;   // traffic; admin, metrics and health
@@ -162,6 +167,9 @@ Bootstrap::Bootstrap(const Options& options) : options_(options), shared_(option
                                 .shared = shared_, .quit = [this] { on_signal(); },
                                 .drain_listeners = [this] { close_listeners(); }, .refresh = [this] { monitor_->refresh(); },
                                 .started = std::chrono::steady_clock::now()});
+  const auto& mode = options_.interception_mode;
+  if (!options_.gateway && (mode.empty() || mode == "REDIRECT"))
+    canary_ = std::make_unique<Canary>(*admin_, registry_.make_shard(), mode == "REDIRECT");
 }
 
 std::vector<net::Worker*> Bootstrap::pointers() const {
@@ -185,6 +193,8 @@ void Bootstrap::apply(net::Worker& worker, config::SnapshotHandle snapshot, cons
       std::_Exit(1);
     }
     for (auto& listener : data_) listener->start();
+    if (canary_ && !shared_.transparent()) main_.spawn(canary_->watch());
+    else admin_->intercepted = true;
     admin_->serving = true;
     logs::info(Component::kMain, "ready, configuration {}", pipeline_->status().digest.substr(0, 12));
   });
@@ -212,7 +222,7 @@ bool Bootstrap::open_all() {
   bool fine = true;
   if (!options_.gateway)
     fine = open(data_, all, {any, options_.outbound_port}, &serve_outbound, nullptr, "outbound", limits()) &&
-           open(data_, all, {any, options_.inbound_port}, &serve_inbound, nullptr, "inbound", limits());
+           open(data_, all, {any, options_.inbound_port}, &serve_inbound, canary_.get(), "inbound", limits());
   fine = fine && open(pages_, main, options_.admin, &serve_admin, admin, "admin", {.max_connections = kAdminConnections}) &&
          open(pages_, first, {any, options_.health_port}, &serve_health, admin, "health") &&
          open(pages_, main, {any, options_.metrics_port}, &serve_metrics, admin, "metrics") &&

@@ -2,6 +2,7 @@
 
 #include "http/detect.h"
 #include "http/h2_session.h"
+#include "proxy/canary.h"
 #include "proxy/first_bytes.h"
 #include "proxy/interception.h"
 #include "proxy/pump.h"
@@ -203,12 +204,15 @@ net::Task<> serve_connection(net::Worker& worker, std::unique_ptr<net::Stream> s
   co_await server.serve(&serve_request, &context);
   connection.server = nullptr;
 }
+
+net::Task<> close(std::unique_ptr<net::Stream>) { co_return; }
 }  // namespace
 
 net::Task<> serve_outbound(net::Worker& worker, std::unique_ptr<net::Stream> stream, void*) {
   return serve_connection(worker, std::move(stream), Direction::kOutbound);
 }
-net::Task<> serve_inbound(net::Worker& worker, std::unique_ptr<net::Stream> stream, void*) {
+net::Task<> serve_inbound(net::Worker& worker, std::unique_ptr<net::Stream> stream, void* canary) {
+  if (canary && static_cast<Canary*>(canary)->took(*stream)) return close(std::move(stream));
   return serve_connection(worker, std::move(stream), Direction::kInbound);
 }
 net::Task<> serve_gateway(net::Worker& worker, std::unique_ptr<net::Stream> stream, void*) {
