@@ -53,7 +53,10 @@ routing::Proxy self_of(const api::Mesh& mesh, const Options& options) {
     self.domain = mesh.config.domain;
   }
   if (!options.labels_file.empty()) self.labels = downward_file(options.labels_file);
-  if (!options.addresses.empty()) self.addresses = options.addresses;
+  // INSTANCE_IP holds one family only (Istio's downward API field): it adds to the Pod's addresses, never hides one from the
+  // loop guard.
+  for (const auto& ip : options.addresses)
+    if (std::ranges::find(self.addresses, ip) == self.addresses.end()) self.addresses.push_back(ip);
   if (self.addresses.empty()) self.addresses = interface_addresses();
   self.outbound_port = options.outbound_port;
   self.inbound_port = options.inbound_port;
