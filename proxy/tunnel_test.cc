@@ -1,0 +1,61 @@
+#include "proxy/pump_harness.h"
+
+namespace proxy::in_memory {
+namespace {
+
+TEST_F(Pump, Tcp_HalfCloseIsKept) {
+  Peer& c = client(90);
+  Peer& s = server();
+  c.say("question");
+  c.stream->shutdown_write();
+  settle();
+  EXPECT_EQ(s.got, "question");
+  EXPECT_TRUE(s.ended);
+  s.say("answer");
+  s.stream->shutdown_write();
+  settle();
+  EXPECT_EQ(c.got, "answer");
+  EXPECT_TRUE(c.ended);
+  ASSERT_EQ(lines_.lines.size(), 1u);
+  EXPECT_TRUE(has(lines_.lines[0], "outbound|90||shop.default.svc.cluster.local"));
+}
+
+TEST_F(Pump, Tcp_ResetTravelsOn) {
+  Peer& c = client(90);
+  Peer& s = server();
+  c.say("x");
+  s.stream->reset();
+  settle();
+  EXPECT_TRUE(c.ended);
+  EXPECT_TRUE(c.broken);
+}
+
+TEST_F(Pump, UndeclaredPort_WhoeverSpeaksFirstDecides) {
+  Peer& silent = client(91);
+  EXPECT_TRUE(dialer_.dialled.empty()) << "no dial before the patience is over";
+  worker_.advance(6ms);
+  Peer& s = server();
+  s.say("220 ready\r\n");
+  EXPECT_EQ(silent.got, "220 ready\r\n");
+  silent.say("HELO x\r\n");
+  EXPECT_EQ(s.got, "HELO x\r\n");
+
+  Peer& talker = client(91);
+  talker.say("GET / HTTP/1.1\r\nHost: shop\r\n\r\n");
+  Peer& web = server();
+  EXPECT_TRUE(has(web.got, "x-request-id")) << "HTTP was recognised: " << web.got;
+}
+
+TEST_F(Pump, LateHttpClientOnAnUndeclaredPort_IsStillHttp) {
+  Peer& c = client(91);
+  worker_.advance(6ms);
+  Peer& early = server();
+  c.say("GET / HTTP/1.1\r\nHost: shop\r\n\r\n");
+  settle();
+  EXPECT_EQ(early.got, "") << "the early connection carries no raw bytes";
+  Peer& web = server();
+  EXPECT_TRUE(has(web.got, "x-request-id")) << web.got;
+}
+
+}  // namespace
+}  // namespace proxy::in_memory
