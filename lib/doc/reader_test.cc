@@ -1,4 +1,5 @@
 #include "doc/reader.h"
+#include "doc/writer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -186,6 +187,16 @@ TEST(Nearest, FindsTypingMistakes_NotEverything) {
   EXPECT_EQ(nearest("hsots", {"hosts", "http"}), "hosts");
   EXPECT_EQ(nearest("reviews", {"ratings", "details"}), "");
   EXPECT_EQ(nearest("v9", {"v1", "v2"}), "");
+}
+
+TEST(ReadYaml, EscapesOfSpaceAndLineEnd_AreWholeCharacters) {
+  const File file = read_yaml("a.yaml", "a: \"x\\_y\"\nb: \"x\\Ny\"\n");
+  ASSERT_EQ(file.documents.size(), 1u);
+  EXPECT_EQ(file.documents[0].root.find("a")->text_or(), "x\xC2\xA0y");
+  EXPECT_EQ(file.documents[0].root.find("b")->text_or(), "x\xC2\x85y");
+  const File again = read_yaml("b.yaml", to_yaml(file.documents[0].root));
+  ASSERT_EQ(again.documents.size(), 1u);
+  EXPECT_TRUE(again.documents[0].root == file.documents[0].root);
 }
 
 }  // namespace

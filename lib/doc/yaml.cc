@@ -28,6 +28,19 @@ struct Piece {
   bool empty = true;   // nothing but blank lines, comments, directives and the marker
 };
 
+// yaml-cpp 0.7 writes the escapes \N and \_ of double-quoted text as the single bytes 0x85 and 0xA0. The file was UTF-8, so any
+// byte that is no part of a character comes from there and becomes U+0085 or U+00A0, as YAML 1.2 §5.7 says.
+std::string whole_characters(const std::string& text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t length = utf8_length(std::string_view(text).substr(at));
+    if (length == 0) out += '\xC2';
+    out.append(text, at, length == 0 ? 1 : length);
+    at += length == 0 ? 1 : length;
+  }
+  return out;
+}
+
 class Pieces {
  public:
   explicit Pieces(std::string_view bytes) : bytes_(bytes) {}
@@ -92,7 +105,8 @@ class Handler final : public YAML::EventHandler {
     no_tag(mark, tag);
     no_tab_before(mark);
     if (builder_.wants_key() && tag == "?" && value == "<<") refuse(mark, "merge keys (<<) are not accepted; write the fields out");
-    Node node = Node::plain(value);
+    if (value.find('\0') != std::string::npos) refuse(mark, "the escape of a NUL byte is not accepted");
+    Node node = Node::plain(tag == "!" ? whole_characters(value) : value);
     node.quoted = tag == "!";
     place(mark, node);
     if (node.quoted) look_at_source(mark, node);
