@@ -3,7 +3,6 @@ EXAM_DIR ?= ../shared/exam
 EXAM_ARGS ?=
 # Debian's own: the exam needs its python3-yaml and python3-h2, whatever python3 stands first in PATH.
 PYTHON = /usr/bin/python3
-BENCH_DIR ?= ../shared/bench
 SECONDS ?= 60
 JOBS ?= $(shell nproc)
 packages = ./cmake/install-packages.sh
@@ -61,7 +60,7 @@ exam-ratchet: build
 
 bench: build
 	@$(packages) bench
-	@./bench/run.sh $(BENCH_DIR)
+	@./bench/run.sh
 
 soak package:
 	@echo "make $@: not built yet (CHANGELOG.md says what is)" >&2; exit 1
