@@ -33,6 +33,10 @@ bool never_nominated(std::string_view name) noexcept {
          name.starts_with("sec-websocket-");
 }
 
+// RFC 9110 §7.6.1 sets no bound, and each member that a Connection field names costs a search through all fields: a head of
+// 60 KiB could ask for tens of thousands. Real messages name two or three.
+constexpr size_t kMostConnectionMembers = 32;
+
 // One pass over field lines whose line ends HeadScan has judged.
 struct FieldReader {
   char* at;
@@ -40,7 +44,7 @@ struct FieldReader {
   base::Fields& out;
   bool preserve_case;
   std::string_view host{}, upgrade{}, length_text{};
-  size_t read = 0, hosts = 0, lengths = 0, codings = 0;
+  size_t read = 0, hosts = 0, lengths = 0, codings = 0, connection_members = 0;
   bool length_valid = true, chunked = false, other_coding = false;
   bool close = false, keep_alive = false, connection_upgrade = false, expects_continue = false;
   uint64_t length = 0;
@@ -103,6 +107,8 @@ void FieldReader::note_length(std::string_view value) {
 
 void FieldReader::note_connection(std::string_view value) {
   for_each_member(value, [this](std::string_view member) {
+    // Behind the bound nothing is kept: the head is refused once all of it has been read.
+    if (!member.empty() && ++connection_members > kMostConnectionMembers) return;
     if (equal_ignoring_case(member, "close")) {
       close = true;
     } else if (equal_ignoring_case(member, "keep-alive")) {
@@ -182,7 +188,7 @@ Detail FieldReader::read_all(bool hop) {
       out.add(row);
     }
   }
-  return Detail::kNone;
+  return connection_members > kMostConnectionMembers ? Detail::kHttp1FieldValue : Detail::kNone;
 }
 
 void FieldReader::drop_nominated() {

@@ -224,6 +224,22 @@ TEST(Guard, Connection_NominatedFieldsGoButNotTheTrusted) {
   EXPECT_EQ(judged.authority, "a.test");
 }
 
+std::string connection_of(size_t members) {
+  std::string list = "Connection: close";
+  for (size_t i = 1; i < members; ++i) list += ",, x-" + std::to_string(i);
+  return list + "\r\n";
+}
+
+TEST(Guard, Connection_MoreThan32MembersAreRefused) {
+  const Judged most = judge(with(connection_of(32) + "X-31: gone\r\nX-32: stays\r\n"));
+  EXPECT_EQ(most.detail, Detail::kNone);
+  EXPECT_EQ(most.fields, "x-32: stays\n");
+  EXPECT_EQ(judge(with(connection_of(33))).detail, Detail::kHttp1FieldValue);
+  EXPECT_EQ(judge(with(connection_of(20) + connection_of(13))).detail, Detail::kHttp1FieldValue);   // all lines together
+  EXPECT_EQ(judge(with(connection_of(6000))).detail, Detail::kHttp1FieldValue);
+  EXPECT_EQ(judge_answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + connection_of(33) + "\r\n").detail, Detail::kHttp1FieldValue);
+}
+
 TEST(Guard, Connection_KeepAliveByVersion) {
   EXPECT_FALSE(judge(with("Connection: keep-alive, close\r\n")).hop.keep_alive);
   EXPECT_FALSE(judge(with("Connection: close\t\r\n")).hop.keep_alive);

@@ -244,7 +244,9 @@ UpstreamExchange& H1Client::begin(std::pmr::memory_resource* arena) {
 bool H1Client::finish() noexcept {
   ClientExchange& exchange = *impl_->exchange;
   const bool whole = exchange.whole();
-  const bool again = exchange.reusable() && !impl_->stream->readable();
+  // What the kernel got since the last read shows to whoever watches the idle connection; asking for it now would cost a call
+  // for each request and leave the same race open.
+  const bool again = exchange.reusable() && !impl_->stream->known_readable();
   impl_->exchange.reset();
   impl_->surplus.clear();
   if (!whole) impl_->stream->reset();

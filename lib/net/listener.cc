@@ -65,7 +65,9 @@ class Acceptor final : public ConnectionCounter, public std::enable_shared_from_
  public:
   Acceptor(std::span<Worker* const> workers, int fd, Listener::Serve serve, void* context, const Listener::Options& options)
       : Timer(*workers[0]), workers_(workers.begin(), workers.end()), serve_(serve), context_(context), options_(options), fd_(fd),
-        spare_(::open("/dev/null", O_RDONLY | O_CLOEXEC)), address_(local_address(fd)) {}
+        address_(local_address(fd)) {
+    keep_spare();
+  }
   ~Acceptor() override { shut(); }
 
   void start() {
@@ -102,6 +104,9 @@ class Acceptor final : public ConnectionCounter, public std::enable_shared_from_
  private:
   bool accept();                                         // true: there may be more at once
   bool at_limit() noexcept;
+  void keep_spare() noexcept {
+    if (spare_ < 0) spare_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  }
   void hand_over(int fd, const base::SocketAddress& peer);
   bool failed(int error);                                // true: go on accepting
   void on_wait_over(Wait) noexcept override { accept(); }
@@ -113,7 +118,7 @@ class Acceptor final : public ConnectionCounter, public std::enable_shared_from_
   Listener::Options options_;
   std::optional<Descriptor> descriptor_;                 // while accepting
   int fd_;                                               // before start()
-  int spare_;                                            // to be able to refuse when descriptors have run out
+  int spare_ = -1;                                       // to be able to refuse when descriptors have run out
   const base::SocketAddress address_;
   size_t next_ = 0;                                      // where the search for the least load begins: ties go round
   bool closing_ = false;
@@ -148,6 +153,7 @@ bool Acceptor::at_limit() noexcept {
 
 bool Acceptor::accept() {
   if (armed()) return false;                             // out of descriptors: the timer comes back
+  keep_spare();                                          // another thread may have taken the last one; before any client gets it
   for (int i = 0; i < kAcceptsPerTurn; ++i) {
     if (at_limit()) return false;
     KernelAddress peer;
@@ -161,7 +167,7 @@ bool Acceptor::accept() {
       return false;
     }
   }
-  if (!closing_) descriptor_->wait(Wait::kRead);         // ends at once when more are queued
+  if (!closing_) descriptor_->again(Wait::kRead);        // more may be queued
   return true;
 }
 
@@ -197,7 +203,7 @@ bool Acceptor::failed(int error) {
     ::close(std::exchange(spare_, -1));
     const int refused = ::accept4(descriptor_->fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (refused >= 0) ::close(refused);
-    spare_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    keep_spare();
   }
   if (!closing_) arm(kOutOfDescriptors);
   return false;

@@ -370,6 +370,50 @@ TEST(Listener, OutOfDescriptors_RefusesAtOnceAndGoesOnAfterAPause) {
   logs::set_level(logs::Component::kNet, before);
 }
 
+TEST(Listener, OutOfDescriptors_SpareThatWasLostComesBackFirst) {
+  const logs::Level before = logs::level(logs::Component::kNet);
+  logs::set_level(logs::Component::kNet, logs::Level::kOff);
+  Served served;
+  Worker worker({.manual_clock = true});
+  Worker* const workers[] = {&worker};
+  std::vector<std::unique_ptr<Stream>> streams;
+  {   // as above: every class is met once before
+    auto first = Listener::open(workers, loopback(), &count_and_wait_for_the_end, &served, {});
+    ASSERT_TRUE(first);
+    (*first)->start();
+    worker.spawn(connect_all(worker, (*first)->address(), 1, streams));
+    while (streams.empty() || served.open == 0) worker.poll();
+    streams.clear();
+    while (served.open > 0) worker.poll();
+  }
+  {
+    FewDescriptors few(1);                               // the listener takes it and has no spare one
+    auto listener = Listener::open(workers, loopback(), &count_and_wait_for_the_end, &served, {});
+    ASSERT_TRUE(listener);
+    (*listener)->start();
+    few.give_one();                                      // the client's end
+    worker.spawn(connect_all(worker, (*listener)->address(), 1, streams));
+    while (streams.empty()) worker.poll();
+    testing::Reading reading;
+    worker.spawn(testing::read_all(*streams[0], reading));
+    worker.poll();
+    EXPECT_FALSE(reading.over) << "nothing to refuse it with";
+    few.give_one();
+    worker.advance(100ms);                               // becomes the spare one, and the client learns that it is not served
+    while (!reading.over) worker.poll();
+    EXPECT_EQ(served.open, 0);
+    streams.clear();
+    worker.spawn(connect_all(worker, (*listener)->address(), 1, streams));
+    while (streams.empty()) worker.poll();
+    few.give_one();
+    worker.advance(100ms);
+    EXPECT_EQ(served.open, 1);
+    streams.clear();
+    while (worker.tasks() > 0) worker.poll();
+  }
+  logs::set_level(logs::Component::kNet, before);
+}
+
 TEST(FdLimit, IsRaisedToTheHardOne) {
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);

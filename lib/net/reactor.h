@@ -9,8 +9,9 @@ namespace net {
 
 class Worker;
 
-// Asio's place: the loop, its one timer, the wake-up from other threads, and waiting for descriptors. No other file of the
-// project knows the library, so it can be replaced here. Everything but notify() is for the thread that runs the loop.
+// The loop: epoll, edge-triggered, one timer, the wake-up from other threads. No other file knows how the kernel tells what is
+// ready. Everything but notify() is for the thread that runs the loop. A library's loop (Boost.Asio's) stood here before; it
+// asks the kernel anew for each wait, which was two of seven system calls of a proxied request (docs/performance.md).
 class Reactor {
  public:
   class Client {
@@ -40,7 +41,7 @@ class Reactor {
 
 enum class Wait : uint8_t { kRead, kWrite, kError };
 
-// Told in a turn of its own that a wait is over. For kError: the descriptor failed or hung up. A failed or closed descriptor
+// Told in a turn of its own that a wait is over. For kError: the descriptor failed or hung up. A failed or hung-up descriptor
 // ends the other waits too; whoever is told tries the operation and sees why.
 class DescriptorOwner {
  public:
@@ -51,21 +52,28 @@ class DescriptorOwner {
 };
 
 // A descriptor on the loop of one worker. A wait, once started, is never taken back: at most one per kind is outstanding and
-// whoever comes later attaches to it. The descriptor is closed when this object dies, at once; a small counted block stays
-// behind until the loop has let go of the waits, and nobody hears of them.
+// whoever comes later attaches to it. The descriptor is closed when this object dies, at once; a small block stays behind
+// until the loop has finished its pass, and nobody hears of it.
+//
+// The kernel reports changes, not states. wait() is therefore for whoever has just been refused (EAGAIN), has read less than
+// he asked for, or connects: it ends with the next change. What came while nobody waited is remembered for kRead and kError
+// and ends the wait in the next pass, and so does the end of the stream, which comes once and stays.
 class Descriptor {
  public:
   Descriptor(Worker& worker, int fd, DescriptorOwner& owner);   // takes fd
   Descriptor(Descriptor&& other, DescriptorOwner& owner) noexcept;   // from now on `owner` is told; `other` is closed
   ~Descriptor() { close(); }
   Descriptor(const Descriptor&) = delete;
-  // False: closed, or the loop could not take the descriptor (out of memory or of watches). It never gets ready.
+  // False: closed, also because the loop could not take it at the first wait (out of memory or of watches).
   bool usable() const noexcept { return fd() >= 0; }
   int fd() const noexcept;                             // -1 when not usable
   void wait(Wait wait) noexcept;
+  // A wait that ends in the next pass, for who stopped before he was refused: others get their turn first.
+  void again(Wait wait) noexcept;
   void close() noexcept;
 
  private:
+  friend Reactor;
   struct Block;
   Block* block_;
 };

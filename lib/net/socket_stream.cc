@@ -33,6 +33,7 @@ class SocketStream final : public Stream, private DescriptorOwner {
     unread_.prepend(bytes);
   }
   bool readable() noexcept override;
+  bool known_readable() noexcept override { return (try_reading_ || read_errno_ || !unread_.empty() || cancelled()) && readable(); }
   void shutdown_write() noexcept override;
   void reset() noexcept override;
   base::SocketAddress local() const noexcept override;
@@ -99,9 +100,14 @@ bool SocketStream::take(ReadOp& op) {
     op.result = std::unexpected(reset_error(read_errno_));
     return true;
   }
-  if (try_reading_ && burst_ < kBurst && receive(op)) return true;
+  const bool enough = burst_ >= kBurst;
+  if (try_reading_ && !enough && receive(op)) return true;
   burst_ = 0;
-  descriptor_.wait(Wait::kRead);
+  if (try_reading_ && enough) {
+    descriptor_.again(Wait::kRead);
+  } else {
+    descriptor_.wait(Wait::kRead);
+  }
   return false;
 }
 
@@ -223,7 +229,7 @@ void SocketStream::watch_changed() noexcept {
 // Peeking alone would not do: a reset hides behind unread bytes and behind a FIN, poll() tells it in front of both.
 void SocketStream::look() noexcept {
   if (!watch_) return;
-  pollfd state{descriptor_.fd(), POLLIN | POLLRDHUP | POLLPRI, 0};
+  pollfd state{descriptor_.fd(), POLLIN | POLLRDHUP, 0};
   if (read_errno_ || ::poll(&state, 1, 0) < 0 || (state.revents & (POLLERR | POLLNVAL))) {
     watch_->saw_error();
     return;
@@ -239,9 +245,8 @@ void SocketStream::look() noexcept {
     descriptor_.wait(Wait::kRead);
     return;
   }
-  // With both directions closed the kernel has nothing more to tell, and the wait would end again and again. So it would as
-  // long as a byte of urgent data stands unread: then we rather learn late that the peer left than burn the worker.
-  if (!(state.revents & (POLLHUP | POLLPRI))) descriptor_.wait(Wait::kError);
+  // With both directions closed the kernel has nothing more to tell.
+  if (!(state.revents & POLLHUP)) descriptor_.wait(Wait::kError);
   if (n > 0) {
     watch_->saw_bytes();
   } else {

@@ -130,6 +130,8 @@ class Stream : public Cancellable {
   virtual void unread(Slice bytes) = 0;
   // Bytes are there that no read has taken yet (unread or in the kernel), or the stream has ended. Costs a system call at most.
   virtual bool readable() noexcept = 0;
+  // The same as far as is known without asking the kernel: false also for what came after a read that emptied the socket.
+  virtual bool known_readable() noexcept { return readable(); }
   // See CloseWatch. At most one watch at a time; a watch and a waiting read exclude each other.
   CloseWatch closed(Cancellable& target, Error why, std::chrono::milliseconds after_fin) noexcept;
 
