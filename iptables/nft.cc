@@ -2,48 +2,43 @@
 
 #include <algorithm>
 #include <map>
-#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "iptables/clauses.h"
+
 namespace iptables {
 namespace {
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  return out;
+}
+
+// ISTIO_IN_REDIRECT → istio-in-redirect, PREROUTING → prerouting
+std::string chain_name(std::string_view chain) {
+  auto out = lower(chain);
+  std::ranges::replace(out, '_', '-');
+  return out;
+}
 
 // One rule in the vocabulary of rules.cc, option by option; what that file does not write is not understood here.
 class Translation {
  public:
-  Translation(std::string_view spec, bool ipv4) : rest_(spec), ip_(ipv4 ? "ip" : "ip6") {}
+  Translation(std::string_view spec, bool ipv4) : clauses_(clauses_of(spec)), ip_(ipv4 ? "ip" : "ip6") {}
 
   std::string text() && {
-    while (true) {
-      const auto option = next();
-      if (option.empty()) break;
-      if (option == "!")
-        negated_ = true;
-      else if (option == "-j")
-        target(next());
-      else if (option == "-m")
-        module_ = next();
-      else
-        match(option, next());
-    }
+    for (const auto& clause : clauses_.matches) match(clause);
     // A protocol that no port names is a match of its own; REDIRECT and TPROXY need it in any case.
     if (!protocol_.empty() && !port_seen_) out_.insert(0, fmt::format("meta l4proto {} ", protocol_));
-    return fmt::format("{}counter {}", out_, verdict_);
+    return fmt::format("{}counter {}", out_, verdict());
   }
 
  private:
-  std::string_view next() {
-    const auto from = rest_.find_first_not_of(' ');
-    if (from == std::string_view::npos) return rest_ = {};
-    rest_.remove_prefix(from);
-    const auto word = rest_.substr(0, rest_.find(' '));
-    rest_.remove_prefix(word.size());
-    return word;
-  }
-  void add(std::string_view key, std::string_view value) {
-    out_ += fmt::format("{} {}{} ", key, std::exchange(negated_, false) ? "!= " : "", value);
+  void add(std::string_view key, std::string_view value, bool negated) {
+    out_ += fmt::format("{} {}{} ", key, negated ? "!= " : "", value);
   }
   static std::string dashed(std::string_view range) {
     std::string out(range);
@@ -53,90 +48,76 @@ class Translation {
   static std::string interface_pattern(std::string_view name) {
     return name.ends_with('+') ? fmt::format("\"{}*\"", name.substr(0, name.size() - 1)) : fmt::format("\"{}\"", name);
   }
-  static std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-    return out;
-  }
 
-  void match(std::string_view option, std::string_view value) {
-    if (option == "-p")
-      protocol_ = value;
-    else if (option == "-i")
-      add("iifname", interface_pattern(value));
-    else if (option == "-o")
-      add("oifname", interface_pattern(value));
-    else if (option == "-s")
-      add(fmt::format("{} saddr", ip_), value);
-    else if (option == "-d")
-      add(fmt::format("{} daddr", ip_), value);
-    else if (option == "--uid-owner")
-      add("meta skuid", value);
-    else if (option == "--gid-owner")
-      add("meta skgid", value);
-    else if (option == "--mark")
-      add(module_ == "connmark" ? "ct mark" : "meta mark", value);
-    else if (option == "--ctstate")
-      add("ct state", lower(value));
-    else if (option == "--dports")
-      ports(value);
+  void match(const Clause& c) {
+    const auto plain = [&](std::string_view key, std::string_view value) { add(key, value, c.negated); };
+    if (c.option == "-p")
+      protocol_ = c.value;
+    else if (c.option == "-i")
+      plain("iifname", interface_pattern(c.value));
+    else if (c.option == "-o")
+      plain("oifname", interface_pattern(c.value));
+    else if (c.option == "-s")
+      plain(fmt::format("{} saddr", ip_), c.value);
+    else if (c.option == "-d")
+      plain(fmt::format("{} daddr", ip_), c.value);
+    else if (c.option == "--uid-owner")
+      plain("meta skuid", c.value);
+    else if (c.option == "--gid-owner")
+      plain("meta skgid", c.value);
+    else if (c.option == "--mark")
+      plain(c.module == "connmark" ? "ct mark" : "meta mark", c.value);
+    else if (c.option == "--ctstate")
+      plain(c.value == "DNAT" ? "ct status" : "ct state", lower(c.value));
+    else if (c.option == "--syn")
+      plain("tcp flags & (fin|syn|rst|ack)", "== syn");
+    else if (c.option == "--nowildcard")
+      plain("socket wildcard", "<= 1");  // 0 or 1 where there is a socket, no match where there is none
+    else if (c.option == "--dports")
+      ports(c.value);
     else
-      port(option.substr(2), value);
+      port(c.option.substr(2), c.value, c.negated);
   }
-  void port(std::string_view direction, std::string_view value) {
+  void port(std::string_view direction, std::string_view value, bool negated) {
     port_seen_ = true;
-    add(fmt::format("{} {}", protocol_, direction), dashed(value));
+    add(fmt::format("{} {}", protocol_, direction), dashed(value), negated);
   }
   // Negated everywhere in rules.cc, so a list is one match after the other. Old nft programs on a node stumble over sets.
   void ports(std::string_view list) {
     while (!list.empty()) {
       const auto one = list.substr(0, list.find(','));
       list.remove_prefix(std::min(list.size(), one.size() + 1));
-      negated_ = true;
-      port("dport", one);
+      port("dport", one, true);
     }
-    negated_ = false;
   }
 
-  void target(std::string_view name) {
-    const auto option = next(), value = next();
-    if (is_own_chain(name))
-      verdict_ = fmt::format("jump {}", chain_name(name));
-    else if (name == "RETURN" || name == "ACCEPT" || name == "DROP")
-      verdict_ = lower(name);
-    else if (name == "REDIRECT")
-      verdict_ = fmt::format("redirect to :{}", value);
-    else if (name == "MARK")
-      verdict_ = fmt::format("meta mark set {}", value);
-    else if (name == "CT")
-      verdict_ = fmt::format("ct zone set {}", value);
-    else if (name == "CONNMARK")
-      verdict_ = option == "--save-mark" ? "ct mark set meta mark" : "meta mark set ct mark";
-    else if (name == "TPROXY")
-      verdict_ = fmt::format("tproxy to :{} meta mark set {} accept", tproxy_port(), value.substr(0, value.find('/')));
-  }
-  std::string_view tproxy_port() {
-    next();  // --on-port
-    return next();
+  std::string verdict() const {
+    const auto& c = clauses_;
+    if (is_own_chain(c.target)) return fmt::format("jump {}", chain_name(c.target));
+    if (c.target == "REDIRECT") return fmt::format("redirect to :{}", c.setting());
+    if (c.target == "MARK") return fmt::format("meta mark set {}", c.setting());
+    if (c.target == "CT") return fmt::format("ct zone set {}", c.setting());
+    if (c.target == "CONNMARK")
+      return c.settings.front().option == "--save-mark" ? "ct mark set meta mark" : "meta mark set ct mark";
+    if (c.target == "TPROXY") {
+      const auto mark = c.setting("--tproxy-mark");
+      return fmt::format("tproxy to :{} meta mark set {} accept", c.setting("--on-port"), mark.substr(0, mark.find('/')));
+    }
+    return lower(c.target);  // RETURN, ACCEPT, DROP
   }
 
- public:
-  // ISTIO_IN_REDIRECT → istio-in-redirect, PREROUTING → prerouting
-  static std::string chain_name(std::string_view chain) {
-    auto out = lower(chain);
-    std::ranges::replace(out, '_', '-');
-    return out;
-  }
-
- private:
-  std::string_view rest_, ip_, module_, protocol_;
-  bool negated_ = false, port_seen_ = false;
-  std::string out_, verdict_;
+  const Clauses clauses_;
+  const std::string_view ip_;
+  std::string_view protocol_;
+  bool port_seen_ = false;
+  std::string out_;
 };
 
 std::string_view hook(Table table, std::string_view chain) {
   switch (table) {
     case Table::kRaw:
+      return "type filter";
+    case Table::kFilter:
       return "type filter";
     case Table::kMangle:
       return chain == "OUTPUT" ? "type route" : "type filter";  // a new mark must find its route
@@ -145,10 +126,24 @@ std::string_view hook(Table table, std::string_view chain) {
   }
   return "";
 }
-int priority(Table table) { return table == Table::kRaw ? -300 : table == Table::kMangle ? -150 : -100; }
+int priority(Table table) {
+  switch (table) {
+    case Table::kRaw:
+      return -300;
+    case Table::kMangle:
+      return -150;
+    case Table::kNat:
+      return -100;
+    case Table::kFilter:
+      return 0;
+  }
+  return 0;
+}
+// Istio's names; filter, where Istio has no rules, is ours.
+std::string table_name(Table table) { return table == Table::kFilter ? "sluice-filter" : fmt::format("istio-proxy-{}", name_of(table)); }
 
 std::string table_text(Table table, bool ipv4, const std::vector<Rule>& rules) {
-  const auto name = fmt::format("{} istio-proxy-{}", ipv4 ? "ip" : "ip6", name_of(table));
+  const auto name = fmt::format("{} {}", ipv4 ? "ip" : "ip6", table_name(table));
   std::string out = fmt::format("add table {}\n", name);
   std::map<std::string, std::vector<std::string>> chains;
   for (const auto& chain : own_chains(rules)) chains[chain];
@@ -164,19 +159,19 @@ std::string table_text(Table table, bool ipv4, const std::vector<Rule>& rules) {
   }
   for (const auto& [chain, unused] : chains) {
     const auto base = is_builtin_chain(chain) ? fmt::format(" {{ {} hook {} priority {}; policy accept; }}", hook(table, chain),
-                                                            Translation::chain_name(chain), priority(table))
+                                                            chain_name(chain), priority(table))
                                               : "";
-    out += fmt::format("add chain {} {}{}\n", name, Translation::chain_name(chain), base);
+    out += fmt::format("add chain {} {}{}\n", name, chain_name(chain), base);
   }
   for (const auto& [chain, texts] : chains)
-    for (const auto& text : texts) out += fmt::format("add rule {} {} {}\n", name, Translation::chain_name(chain), text);
+    for (const auto& text : texts) out += fmt::format("add rule {} {} {}\n", name, chain_name(chain), text);
   return out;
 }
 
 }  // namespace
 
 bool is_own_nft_table(std::string_view name) noexcept {
-  return name == "istio-proxy-nat" || name == "istio-proxy-mangle" || name == "istio-proxy-raw";
+  return std::ranges::any_of(kTables, [&](Table table) { return name == table_name(table); });
 }
 
 std::string nft_text(const RuleSet& rules, std::span<const std::string> stale) {

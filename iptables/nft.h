@@ -8,7 +8,7 @@
 
 namespace iptables {
 
-// The tables of --native-nftables, without their family: istio-proxy-nat, istio-proxy-mangle, istio-proxy-raw.
+// The tables of --native-nftables, without their family: istio-proxy-nat, istio-proxy-mangle, istio-proxy-raw, sluice-filter.
 bool is_own_nft_table(std::string_view name) noexcept;
 
 // One transaction for `nft -f -`: removes `stale` ("ip istio-proxy-nat"), then makes the rules of both families. Istio uses one

@@ -249,6 +249,8 @@ constexpr Row kRows[] = {
   {"force-iptables-binary", 0, {"FORCE_IPTABLES_BINARY"}, "", a_backend, "legacy or nft", "skip the detection of the backend"},
   {"enable-ipv6", 0, {}, "auto", an_ipv6, "auto, true or false", "IPv6 rules; auto: when there is an IPv6 address that is not link-local"},
   {"dns-servers", 0, {}, nullptr, dns_servers, "IP addresses separated by commas", "resolvers instead of those in /etc/resolv.conf"},
+  {"hold-until-ready", 0, {"HOLD_UNTIL_READY"}, "false", a_switch<&Options::hold_until_ready>, kSwitch, "captured connections wait until the proxy listens instead of being refused", true},
+  {"host", 0, {}, "false", a_switch<&Options::host>, kSwitch, "this is a machine in the mesh, not a pod: allow its own network namespace", true},
   {"explain", 0, {}, "false", a_switch<&Options::explain>, kSwitch, "change nothing, print the rules in words", true},
   {"trace", 0, {}, "", a_text<&Options::trace>, kAny, "change nothing, say what happens to a connection: 'out 10.0.0.7:443 uid 1000', 'in 10.0.0.9:80 from 10.0.0.3'"},
   {"log_output_level", 0, {}, "default:info", log_level, "a level like info or default:info", "none, fatal, error, warn, info or debug"},

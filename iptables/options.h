@@ -47,7 +47,7 @@ struct Options {
   std::vector<std::string> owner_groups_excluded;
   base::Cidr loopback;  // IPv4; IPv6 has one loopback address only
   uint32_t tproxy_mark = 0, tproxy_table = 0;
-  bool redirect_dns = false, capture_all_dns = false, drop_invalid = false, dual_stack = false;
+  bool redirect_dns = false, capture_all_dns = false, drop_invalid = false, dual_stack = false, hold_until_ready = false, host = false;
   std::optional<std::vector<base::Ip>> dns_servers;  // unset: /etc/resolv.conf
   Ipv6 ipv6 = Ipv6::kAuto;
   Backend backend = Backend::kDetect;

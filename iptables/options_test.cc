@@ -64,6 +64,13 @@ TEST(Options, EmptyVariable_CountsAsUnset) {
   EXPECT_TRUE(o.owner_groups.all);
 }
 
+TEST(Options, HoldUntilReady_FlagAndVariable) {
+  EXPECT_FALSE(options({}).hold_until_ready);
+  EXPECT_TRUE(options({}, {{"HOLD_UNTIL_READY", "true"}}).hold_until_ready);
+  EXPECT_FALSE(options({"--hold-until-ready=false"}, {{"HOLD_UNTIL_READY", "true"}}).hold_until_ready);
+  EXPECT_THAT(problem({}, {{"HOLD_UNTIL_READY", "soon"}}), HasSubstr("HOLD_UNTIL_READY: \"soon\" is not accepted, give true or false"));
+}
+
 TEST(Options, EnvoyPort_HasNoVariable) { EXPECT_EQ(options({}, {{"ENVOY_PORT", "1"}}).proxy_port, 15001); }
 
 TEST(Options, Spellings_OfPflag) {

@@ -76,7 +76,7 @@ Plan make_plan(const Saved& saved, const FamilyRules& own, const FamilyRules& wa
   };
   for (const Table table : kTables)
     if (!wanted[table].empty()) settle(table);
-  for (const Table table : {Table::kNat, Table::kMangle, Table::kRaw})
+  for (const Table table : {Table::kNat, Table::kFilter, Table::kMangle, Table::kRaw})
     if (wanted[table].empty()) settle(table);
   if (!plan.text.empty()) plan.change = wanted.empty() ? Change::kRemove : found ? Change::kReplace : Change::kCreate;
   return plan;

@@ -10,15 +10,16 @@
 
 namespace iptables {
 
-// What iptables-save printed for one family, as far as it matters here: three tables, rules in the save's own spelling,
+// What iptables-save printed for one family, as far as it matters here: four tables, rules in the save's own spelling,
 // which iptables-restore reads back.
 struct Saved {
   struct Contents {
     std::vector<std::string> chains;  // made by somebody, not built in
     std::vector<Rule> rules;          // all appended, in order
+    std::vector<std::string> dropping;  // built-in chains with the policy DROP
   };
   std::array<Contents, kTables.size()> tables;
-  bool others = false;  // rules or chains in a table that is not among ours (filter, security)
+  bool others = false;  // rules or chains in a table that is not among ours (security)
   const Contents& operator[](Table table) const noexcept { return tables[static_cast<size_t>(table)]; }
   Contents& operator[](Table table) noexcept { return tables[static_cast<size_t>(table)]; }
   bool has_rules() const noexcept;  // anybody's: an empty registered table does not count as a backend in use

@@ -126,6 +126,41 @@ TEST(Plan, NothingWantedNothingThere_Nothing) {
   EXPECT_EQ(plan("*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p udp -j RETURN\nCOMMIT\n", {}, {}).change, Change::kNothing);
 }
 
+// What iptables-nft-save prints of --hold-until-ready in a namespace with a firewall.
+constexpr const char* kHold = R"(*filter
+:INPUT ACCEPT [0:0]
+:SLUICE_HOLD - [0:0]
+:SLUICE_HOLDER - [0:0]
+-A INPUT -i lo -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 15001 --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate DNAT -j SLUICE_HOLD
+-A INPUT -p tcp -m tcp --dport 15006 --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate DNAT -j SLUICE_HOLD
+-A SLUICE_HOLD -m socket --nowildcard -j RETURN
+-A SLUICE_HOLD -j DROP
+COMMIT
+)";
+
+TEST(Plan, HoldThere_NothingToDo) {
+  const auto wanted = rules({"-i", "10.0.0.0/8", "-b", "80", "--hold-until-ready"});
+  EXPECT_EQ(plan((std::string(kHold) + kSaved).c_str(), wanted, wanted).text, "");
+}
+
+TEST(Plan, HoldNotWantedAnyMore_GoesAfterTheCaptureAndForeignStays) {
+  const auto text = plan((std::string(kHold) + kSaved).c_str(), {}, {}).text;
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "*filter\n:SLUICE_HOLD - [0:0]\n-D INPUT -p tcp -m tcp --dport 15001 --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate "
+          "DNAT -j SLUICE_HOLD\n-D INPUT -p tcp -m tcp --dport 15006"));
+  EXPECT_THAT(text, HasSubstr("-X SLUICE_HOLD\n"));
+  EXPECT_THAT(text, Not(HasSubstr("-i lo -j ACCEPT")));
+  EXPECT_THAT(text, Not(HasSubstr("SLUICE_HOLDER")));
+  EXPECT_LT(text.find("*nat"), text.find("*filter"));
+  const auto without = rules({"-i", "10.0.0.0/8", "-b", "80"});
+  const auto p = plan((std::string(kHold) + kSaved).c_str(), without, without);
+  EXPECT_THAT(p.text, Not(HasSubstr("*nat")));
+  EXPECT_EQ(p.change, Change::kReplace);
+}
+
 constexpr const char* kTproxy = R"(*mangle
 :PREROUTING ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]

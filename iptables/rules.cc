@@ -39,6 +39,7 @@ class Family {
     dns();
     outbound_rest();
     tproxy_marks();
+    hold();
     return std::move(rules_);
   }
 
@@ -258,6 +259,27 @@ class Family {
     insert(Table::kMangle, "ISTIO_INBOUND", 3, "-p tcp -i lo -m mark ! --mark {} -j RETURN", kSelfCallMark);
   }
 
+  // Until the proxy listens, what the other rules turned to it finds nobody: the kernel would refuse the connection. A SYN that
+  // is dropped comes again after a second and then finds the proxy. Conntrack knows what was turned, so nothing that the
+  // other rules select is repeated here. xt_TPROXY drops by itself what no socket takes.
+  void hold() {
+    if (!o_.hold_until_ready) return;
+    because("what was turned to the proxy");
+    const auto turned = [&](std::string_view protocol, int port, std::string_view first) {
+      add(Table::kFilter, "INPUT", "-p {} --dport {}{} -m conntrack --ctstate DNAT -j {}", protocol, port, first, kHoldChain);
+    };
+    turned("tcp", o_.proxy_port, " --syn");
+    turned("tcp", o_.inbound_port, " --syn");
+    if (dns_) {
+      turned("tcp", kDnsPort, " --syn");
+      turned("udp", kDnsPort, "");  // a resolver asks again after a silence, but gives up after an error
+    }
+    because("the proxy is there");
+    add(Table::kFilter, kHoldChain, "-m socket --nowildcard -j RETURN");
+    because("it waits for the proxy and is sent again");
+    add(Table::kFilter, kHoldChain, "-j DROP");
+  }
+
   const Options& o_;
   const Facts& facts_;
   const bool v4_, tproxy_;
@@ -276,6 +298,8 @@ std::string_view name_of(Table table) noexcept {
       return "raw";
     case Table::kMangle:
       return "mangle";
+    case Table::kFilter:
+      return "filter";
     case Table::kNat:
       return "nat";
   }
@@ -286,7 +310,7 @@ bool FamilyRules::empty() const noexcept {
   return std::ranges::all_of(tables, [](const auto& rules) { return rules.empty(); });
 }
 
-bool is_own_chain(std::string_view chain) noexcept { return chain.starts_with("ISTIO_"); }
+bool is_own_chain(std::string_view chain) noexcept { return chain.starts_with("ISTIO_") || chain == kHoldChain; }
 
 bool is_builtin_chain(std::string_view chain) noexcept {
   return chain == "PREROUTING" || chain == "INPUT" || chain == "FORWARD" || chain == "OUTPUT" || chain == "POSTROUTING";

@@ -12,8 +12,8 @@
 namespace iptables {
 
 // In the order in which they are switched on: nat is what captures, so everything it relies on is there before it.
-enum class Table : uint8_t { kRaw, kMangle, kNat };
-inline constexpr std::array kTables{Table::kRaw, Table::kMangle, Table::kNat};
+enum class Table : uint8_t { kRaw, kMangle, kFilter, kNat };
+inline constexpr std::array kTables{Table::kRaw, Table::kMangle, Table::kFilter, Table::kNat};
 std::string_view name_of(Table table) noexcept;
 
 struct Rule {
@@ -43,11 +43,14 @@ struct RuleSet {
   const FamilyRules& family(bool ipv4) const noexcept { return ipv4 ? v4 : v6; }
 };
 
-// The chains that Istio's programs own; any other chain is somebody else's.
+// The chain of --hold-until-ready. Istio's programs take any other chain named ISTIO… for a difference to their own rules.
+inline constexpr std::string_view kHoldChain = "SLUICE_HOLD";
+
+// The chains that Istio's programs and ours own; any other chain is somebody else's.
 bool is_own_chain(std::string_view chain) noexcept;
 bool is_builtin_chain(std::string_view chain) noexcept;
 
-// Istio's rule set for these options, rule for rule. Pure; cannot fail.
+// Istio's rule set for these options, rule for rule; our own options add to it. Pure; cannot fail.
 RuleSet build_rules(const Options& options, const Facts& facts);
 
 // Whether the options need `ip rule` and a local route, as TPROXY does when it captures anything.

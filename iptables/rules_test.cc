@@ -47,6 +47,8 @@ const Case kCases[] = {
     {"dns-other-family", {"--redirect-dns"}, true, {"fd00::a"}},
     {"dns-all", {"--redirect-dns", "--capture-all-dns", "-i", "*"}, true},
     {"dns-no-server", {"--redirect-dns"}},
+    {"hold", {"-i", "*", "-b", "*", "-p", "9001", "-z", "9006", "--hold-until-ready"}, true},
+    {"hold-dns-tproxy", {"-i", "*", "-b", "*", "-m", "TPROXY", "--redirect-dns", "--capture-all-dns", "--hold-until-ready"}, true},
     {"owner-groups", {}, false, {}, "java,202"},
 };
 
@@ -97,13 +99,37 @@ TEST(NftText, StaleTables_GoInTheSameTransaction) {
   EXPECT_TRUE(text.starts_with("delete table inet istio-proxy-nat\ndelete table ip istio-proxy-raw\nadd table ip istio-proxy-nat\n"))
       << text;
   EXPECT_EQ(nft_text({}, {}), "");
-  EXPECT_FALSE(is_own_nft_table("istio-proxy-other"));
+  EXPECT_TRUE(is_own_nft_table("sluice-filter"));
+  for (const char* other : {"istio-proxy-other", "istio-proxy-filter", "filter"}) EXPECT_FALSE(is_own_nft_table(other)) << other;
 }
 
 TEST(Rules, Text_NatIsCommittedLast) {
   const auto text = restore_text(build_rules(parsed({"-m", "TPROXY", "-b", "*", "--redirect-dns", "--capture-all-dns"}), {}).v4);
   EXPECT_LT(text.find("* raw"), text.find("* mangle"));
   EXPECT_LT(text.find("* mangle"), text.find("* nat"));
+}
+
+// Istio's programs compare every chain named ISTIO… with what they would make; a stranger among them is a difference.
+TEST(Rules, Hold_AddsATableAndLeavesIstiosAlone) {
+  for (const bool dns : {false, true}) {
+    std::vector<const char*> arguments{"-i", "*", "-b", "*", "-m", "TPROXY"};
+    if (dns) arguments.insert(arguments.end(), {"--redirect-dns", "--capture-all-dns"});
+    const auto without = build_rules(parsed(arguments), {.ipv6 = true, .dns_servers = {}});
+    arguments.push_back("--hold-until-ready");
+    const auto with = build_rules(parsed(arguments), {.ipv6 = true, .dns_servers = {}});
+    for (const bool ipv4 : {true, false})
+      for (const Table table : kTables) {
+        FamilyRules one, other;
+        one[table] = with.family(ipv4)[table];
+        other[table] = without.family(ipv4)[table];
+        if (table != Table::kFilter) {
+          EXPECT_EQ(restore_text(one), restore_text(other)) << name_of(table);
+          continue;
+        }
+        EXPECT_TRUE(other.empty());
+        for (const auto& chain : own_chains(one[table])) EXPECT_FALSE(chain.starts_with("ISTIO")) << chain;
+      }
+  }
 }
 
 }  // namespace

@@ -44,6 +44,10 @@ std::string with_mask(std::string_view text) {
 std::optional<std::string> atom(bool negated, std::string_view module, std::string_view option, std::string value) {
   if (option == "--set-mark") option = "--set-xmark";
   if (option == "--to-port") option = "--to-ports";
+  if (option == "--syn") {
+    option = "--tcp-flags";
+    value = "FIN,SYN,RST,ACK SYN";
+  }
   if (option == "--set-xmark" || option == "--mark" || option == "--tproxy-mark") value = with_mask(value);
   if (option == "--on-ip" && (value == "0.0.0.0" || value == "::")) return {};
   if ((option == "--nfmask" || option == "--ctmask") && value == "0xffffffff") return {};
@@ -147,7 +151,10 @@ Saved parse_saved(std::string_view text) {
         if (line.substr(1) == name_of(table)) into = &out[table];
     } else if (line.starts_with(':') && space != std::string_view::npos) {
       const auto chain = line.substr(1, space - 1);
-      if (is_builtin_chain(chain)) continue;
+      if (is_builtin_chain(chain)) {
+        if (into && line.substr(space + 1).starts_with("DROP")) into->dropping.emplace_back(chain);
+        continue;
+      }
       if (into)
         into->chains.emplace_back(chain);
       else if (line.substr(space + 1).starts_with('-'))

@@ -35,6 +35,7 @@ struct Verdict {
     kDrop,
   } kind = Kind::kUntouched;
   uint16_t port = 0;  // of the proxy
+  bool held = false;  // --hold-until-ready: it waits as long as nobody listens there; the path is that of the proxy listening
   struct Step {
     Table table;
     Rule rule;

@@ -1,8 +1,8 @@
 #include "iptables/trace.h"
 
-#include <algorithm>
-
 #include <gtest/gtest.h>
+
+#include <algorithm>
 
 namespace iptables {
 namespace {
@@ -22,10 +22,18 @@ std::string what(const RuleSet& rules, std::string_view text) {
   const auto verdict = trace(rules.family(flow->to.ip.v4), *flow);
   std::string out;
   switch (verdict.kind) {
-    case Verdict::Kind::kUntouched: out = "untouched"; break;
-    case Verdict::Kind::kRedirect: out = "redirect " + std::to_string(verdict.port); break;
-    case Verdict::Kind::kTproxy: out = "tproxy " + std::to_string(verdict.port); break;
-    case Verdict::Kind::kDrop: out = "drop"; break;
+    case Verdict::Kind::kUntouched:
+      out = "untouched";
+      break;
+    case Verdict::Kind::kRedirect:
+      out = "redirect " + std::to_string(verdict.port);
+      break;
+    case Verdict::Kind::kTproxy:
+      out = "tproxy " + std::to_string(verdict.port);
+      break;
+    case Verdict::Kind::kDrop:
+      out = "drop";
+      break;
   }
   if (!verdict.decider) return out + " by nobody";
   const auto& step = verdict.path[*verdict.decider];
@@ -49,7 +57,8 @@ TEST(Trace, Default_NamesTheRuleThatDecides) {
 
 TEST(Trace, Tproxy_SelfCallComesInAgainThroughLo) {
   const auto rules = rules_of({"-i", "*", "-b", "*", "-m", "TPROXY"});
-  const std::string captured = "tproxy 15006 by mangle ISTIO_TPROXY ! -d 127.0.0.1/32 -p tcp -j TPROXY --tproxy-mark 1337/0xffffffff --on-port 15006";
+  const std::string captured =
+      "tproxy 15006 by mangle ISTIO_TPROXY ! -d 127.0.0.1/32 -p tcp -j TPROXY --tproxy-mark 1337/0xffffffff --on-port 15006";
   EXPECT_EQ(what(rules, "in 10.8.0.2:80 from 10.0.0.7"), captured);
   EXPECT_EQ(what(rules, "out 10.8.0.2:80 uid 0 gid 1337"), captured);
   EXPECT_EQ(what(rules, "out 10.8.0.2:80 uid 0 gid 0"), "untouched by nat ISTIO_OUTPUT -o lo -m owner ! --uid-owner 1337 -j RETURN");
@@ -66,6 +75,20 @@ TEST(Trace, Dns_DecidesByResolverAndPort) {
   EXPECT_EQ(what(rules, "out 11.0.0.1:80"), "untouched by nobody");
 }
 
+TEST(Trace, Hold_SaysThatItWaitsAndChangesNoVerdict) {
+  const auto plain = rules_of({"-i", "*", "-b", "*", "--redirect-dns"}),
+             held = rules_of({"-i", "*", "-b", "*", "--redirect-dns", "--hold-until-ready"});
+  for (const char* words : {"out 10.0.0.7:443", "out 10.8.0.2:80 uid 1337", "in 10.8.0.2:80", "out 10.8.0.10:53 udp", "out 10.8.0.10:53",
+                            "out 10.0.0.7:80 uid 1337", "in 10.8.0.2:15008", "out 127.0.0.1:15001"}) {
+    EXPECT_EQ(what(held, words), what(plain, words));
+    const auto flow = parse_flow(words, kOwn);
+    const auto verdict = trace(held.v4, *flow);
+    EXPECT_EQ(verdict.held, verdict.kind == Verdict::Kind::kRedirect) << words;
+    EXPECT_EQ(trace_text(*flow, verdict).find("waits until the proxy listens") != std::string::npos, verdict.held);
+    EXPECT_FALSE(trace(plain.v4, *flow).held);
+  }
+}
+
 TEST(Trace, VirtualMachine_CountsAsOutbound) {
   const auto rules = rules_of({"-i", "10.0.0.0/8", "-b", "*", "-k", "vm+"});
   EXPECT_EQ(what(rules, "in 10.0.0.7:80 via vm0"), "redirect 15001 by nat ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001");
@@ -75,15 +98,35 @@ TEST(Trace, VirtualMachine_CountsAsOutbound) {
 TEST(Flow, WrongWords_AreNamed) {
   EXPECT_EQ(what({}, ""), "\"\" is not accepted, begin with out or in");
   EXPECT_EQ(what({}, "out 10.0.0.7"), "\"10.0.0.7\" is not accepted, give IP:PORT or [IP]:PORT");
-  EXPECT_EQ(what({}, "out 10.0.0.7:80 uid root"), "\"uid root\" is not accepted, give tcp, udp, uid NUMBER, gid GROUP, from IP or via INTERFACE");
+  EXPECT_EQ(what({}, "out 10.0.0.7:80 uid root"),
+            "\"uid root\" is not accepted, give tcp, udp, uid NUMBER, gid GROUP, from IP or via INTERFACE");
   EXPECT_EQ(what({}, "in 10.0.0.7:80 uid 5"), "\"uid 5\" is not accepted, give tcp, udp, from IP or via INTERFACE");
   EXPECT_EQ(what({}, "in 10.0.0.7:80 from ::1"), "10.0.0.7 and ::1 are of different families");
 }
 
 TEST(Explain, EveryRuleHasAReason) {
   for (const char* mode : {"REDIRECT", "TPROXY"}) {
-    const auto rules = rules_of({"-i", "10.0.0.0/8", "-b", "*", "-d", "80", "-x", "10.9.0.0/16", "-q", "443", "-o", "22", "-c", "eth9", "-k", "vm0", "-m",
-                                 mode, "--redirect-dns", "--drop-invalid"});
+    const auto rules = rules_of({"-i",
+                                 "10.0.0.0/8",
+                                 "-b",
+                                 "*",
+                                 "-d",
+                                 "80",
+                                 "-x",
+                                 "10.9.0.0/16",
+                                 "-q",
+                                 "443",
+                                 "-o",
+                                 "22",
+                                 "-c",
+                                 "eth9",
+                                 "-k",
+                                 "vm0",
+                                 "-m",
+                                 mode,
+                                 "--redirect-dns",
+                                 "--drop-invalid",
+                                 "--hold-until-ready"});
     for (const bool ipv4 : {true, false})
       for (const Table table : kTables)
         for (const auto& rule : rules.family(ipv4)[table]) EXPECT_FALSE(rule.why.empty()) << rule.chain << " " << rule.spec;
@@ -91,6 +134,11 @@ TEST(Explain, EveryRuleHasAReason) {
     EXPECT_NE(text.find("IPv4 nat -A ISTIO_OUTPUT -p tcp --dport 22 -j RETURN\n    packets over tcp, to port 22 are left as they are: "
                         "the outbound port is excluded\n"),
               std::string::npos);
+    EXPECT_NE(
+        text.find("IPv6 filter -A SLUICE_HOLD -m socket --nowildcard -j RETURN\n    packets that a socket waits for are left as they are: "
+                  "the proxy is there\n"),
+        std::string::npos)
+        << text;
   }
   EXPECT_EQ(explain_text({}), "no rules: nothing is captured\n");
 }

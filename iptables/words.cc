@@ -1,8 +1,8 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <map>
-
-#include <fmt/format.h>
 
 #include "iptables/clauses.h"
 #include "iptables/trace.h"
@@ -34,7 +34,10 @@ std::string words_of(const Clause& c) {
   if (c.option == "--uid-owner") return say("of user");
   if (c.option == "--gid-owner") return say("of group");
   if (c.option == "--mark") return say(c.module == "connmark" ? "on a connection with mark" : "with mark");
-  if (c.option == "--ctstate") return say("that conntrack calls");
+  if (c.option == "--ctstate")
+    return c.value == "DNAT" ? fmt::format("{}turned away from where they were going", no) : say("that conntrack calls");
+  if (c.option == "--syn") return fmt::format("that {}begin a connection", c.negated ? "do not " : "");
+  if (c.option == "--nowildcard") return fmt::format("that {} socket waits for", c.negated ? "no" : "a");
   return say(c.option);
 }
 
@@ -43,12 +46,15 @@ std::string verdict_of(const Clauses& c) {
   if (c.target == "RETURN") return "are left as they are";
   if (c.target == "ACCEPT") return "pass";
   if (c.target == "DROP") return "are dropped";
-  if (c.target == "REDIRECT") return fmt::format("are turned to port {} of this pod", c.value);
-  if (c.target == "TPROXY") return fmt::format("are handed to the transparent port {} and get mark {}", c.value2, c.value.substr(0, c.value.find('/')));
-  if (c.target == "MARK") return fmt::format("get mark {}", c.value);
-  if (c.target == "CT") return fmt::format("are counted in conntrack zone {}", c.value);
-  if (c.option == "--save-mark") return "leave their mark on the connection";
-  if (c.option == "--restore-mark") return "get the mark of the connection";
+  if (c.target == "REDIRECT") return fmt::format("are turned to port {} of this pod", c.setting());
+  if (c.target == "TPROXY") {
+    const auto mark = c.setting("--tproxy-mark");
+    return fmt::format("are handed to the transparent port {} and get mark {}", c.setting("--on-port"), mark.substr(0, mark.find('/')));
+  }
+  if (c.target == "MARK") return fmt::format("get mark {}", c.setting());
+  if (c.target == "CT") return fmt::format("are counted in conntrack zone {}", c.setting());
+  if (c.target == "CONNMARK")
+    return c.settings.front().option == "--save-mark" ? "leave their mark on the connection" : "get the mark of the connection";
   return fmt::format("go to {}", c.target);
 }
 
@@ -76,7 +82,8 @@ std::string family_text(const FamilyRules& rules, bool ipv4) {
 std::expected<Flow, std::string> parse_flow(std::string_view text, std::span<const base::Ip> own) {
   Flow flow{.to = {}, .from = {}, .interface = {}, .uid = "1000", .gid = "1000"};
   const auto direction = take_word(text);
-  if (direction != "out" && direction != "in") return std::unexpected(fmt::format("\"{}\" is not accepted, begin with out or in", direction));
+  if (direction != "out" && direction != "in")
+    return std::unexpected(fmt::format("\"{}\" is not accepted, begin with out or in", direction));
   flow.outbound = direction == "out";
   const auto where = take_word(text);
   const auto to = base::SocketAddress::parse(where);
@@ -90,15 +97,20 @@ std::expected<Flow, std::string> parse_flow(std::string_view text, std::span<con
     }
     const auto value = take_word(text);
     const bool digits = !value.empty() && std::ranges::all_of(value, [](char c) { return c >= '0' && c <= '9'; });
-    if (word == "uid" && flow.outbound && digits) flow.uid = value;
-    else if (word == "gid" && flow.outbound && !value.empty()) flow.gid = value;
-    else if (word == "via" && !value.empty()) flow.interface = value;
-    else if (word == "from" && base::Ip::parse(value)) from = base::Ip::parse(value);
+    if (word == "uid" && flow.outbound && digits)
+      flow.uid = value;
+    else if (word == "gid" && flow.outbound && !value.empty())
+      flow.gid = value;
+    else if (word == "via" && !value.empty())
+      flow.interface = value;
+    else if (word == "from" && base::Ip::parse(value))
+      from = base::Ip::parse(value);
     else
-      return std::unexpected(fmt::format("\"{}{}{}\" is not accepted, give tcp, udp, {}from IP or via INTERFACE", word, value.empty() ? "" : " ", value,
-                                         flow.outbound ? "uid NUMBER, gid GROUP, " : ""));
+      return std::unexpected(fmt::format("\"{}{}{}\" is not accepted, give tcp, udp, {}from IP or via INTERFACE", word,
+                                         value.empty() ? "" : " ", value, flow.outbound ? "uid NUMBER, gid GROUP, " : ""));
   }
-  if (from && from->v4 != to->ip.v4) return std::unexpected(fmt::format("{} and {} are of different families", to->ip.text(), from->text()));
+  if (from && from->v4 != to->ip.v4)
+    return std::unexpected(fmt::format("{} and {} are of different families", to->ip.text(), from->text()));
   const bool stays = flow.outbound && (to->ip.is_loopback() || std::ranges::find(own, to->ip) != own.end());
   if (flow.interface.empty()) flow.interface = stays ? "lo" : "eth0";
   const auto of_family = std::ranges::find_if(own, [&](const base::Ip& ip) { return ip.v4 == to->ip.v4 && !ip.is_link_local(); });
@@ -115,13 +127,19 @@ std::string trace_text(const Flow& flow, const Verdict& verdict) {
   out += '\n';
   for (size_t i = 0; i < verdict.path.size(); ++i) {
     const auto& [table, rule] = verdict.path[i];
-    out += fmt::format("{} {} {} {}\n      {}\n", verdict.decider == i ? "  =>" : "    ", name_of(table), rule.chain, rule.spec, sentence(rule));
+    out += fmt::format("{} {} {} {}\n      {}\n", verdict.decider == i ? "  =>" : "    ", name_of(table), rule.chain, rule.spec,
+                       sentence(rule));
   }
   switch (verdict.kind) {
-    case Verdict::Kind::kRedirect: return out + fmt::format("captured: arrives at port {} of the proxy\n", verdict.port);
-    case Verdict::Kind::kTproxy: return out + fmt::format("captured: arrives at the transparent port {} of the proxy\n", verdict.port);
-    case Verdict::Kind::kDrop: return out + "dropped\n";
-    case Verdict::Kind::kUntouched: break;
+    case Verdict::Kind::kRedirect:
+      return out + fmt::format("captured: arrives at port {} of the proxy{}\n", verdict.port,
+                               verdict.held ? ", and waits until the proxy listens there" : "");
+    case Verdict::Kind::kTproxy:
+      return out + fmt::format("captured: arrives at the transparent port {} of the proxy\n", verdict.port);
+    case Verdict::Kind::kDrop:
+      return out + "dropped\n";
+    case Verdict::Kind::kUntouched:
+      break;
   }
   return out + fmt::format("not captured: goes to {}{}\n", flow.to.text(), verdict.decider ? "" : "; no rule speaks for it");
 }
