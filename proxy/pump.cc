@@ -360,7 +360,7 @@ net::Task<> forward(Request& r) {
   for (;;) {
     if (!fresh) ++r.attempts;
     base::Fields& fields = r.exchange.request().fields;
-    fields.set(base::FieldId::kEnvoyAttemptCount, fields.keep(fmt::to_string(r.attempts)));
+    fields.set(base::FieldId::kEnvoyAttemptCount, r.attempts == 1 ? std::string_view("1") : fields.keep(fmt::to_string(r.attempts)));
     const Outcome outcome = co_await attempt(r, tried, fresh);
     if (outcome.result) co_return;
     Error why = outcome.result.error();

@@ -120,6 +120,7 @@ WorkerState::WorkerState(net::Worker& w, Shared& s, stats::Shard& sh, const upst
 WorkerState::~WorkerState() = default;
 
 void WorkerState::apply(config::SnapshotHandle next, const routing::Endpoints& endpoints) {
+  if (metrics) metrics->configuration_changed();
   if (next) {
     clusters.apply(next->clusters());
     const auto& mesh = next->mesh_config();

@@ -37,6 +37,10 @@ bool never_nominated(std::string_view name) noexcept {
 // 60 KiB could ask for tens of thousands. Real messages name two or three.
 constexpr size_t kMostConnectionMembers = 32;
 
+// Rows that a proxy usually adds to a message (request id, forwarded-*, server, date, times): with room for them the table is
+// allocated once.
+constexpr size_t kAdded = 6;
+
 // One pass over field lines whose line ends HeadScan has judged.
 struct FieldReader {
   char* at;
@@ -345,7 +349,7 @@ Detail judge_request(std::span<char> head, size_t fields, const RequestRules& ru
   if (const Detail fault = read_request_line(at, out); fault != Detail::kNone) return fault;
   out.path = out.original_path;
   FieldReader reader{.at = at, .end = head.data() + head.size(), .out = out.fields, .preserve_case = rules.preserve_case};
-  out.fields.reserve(fields);
+  out.fields.reserve(fields + kAdded);
   if (const Detail fault = reader.read_all(true); fault != Detail::kNone) return fault;
   if (const Detail fault = read_framing(reader, out.version, hop); fault != Detail::kNone) return fault;
   if (const Detail fault = read_target(reader, out); fault != Detail::kNone) return fault;
@@ -410,7 +414,7 @@ Detail judge_response(std::span<char> head, size_t fields, const ResponseRules& 
   char* at = head.data();
   if (const Detail fault = read_status_line({head.data(), head.size()}, at, out); fault != Detail::kNone) return fault;
   FieldReader reader{.at = at, .end = head.data() + head.size(), .out = out.fields, .preserve_case = rules.preserve_case};
-  out.fields.reserve(fields);
+  out.fields.reserve(fields + kAdded);
   if (const Detail fault = reader.read_all(true); fault != Detail::kNone) return fault;
   if (const Detail fault = read_response_framing(reader, rules, out, hop); fault != Detail::kNone) return fault;
   if (again.status != out.status || (out.status != 101 && !same_fields(again, reader, out.version)))

@@ -2,8 +2,23 @@
 
 #include <llhttp.h>
 
+// What llhttp_execute() calls, and the same compiled for processors with SSE 4.2 (cmake/FindLlhttp.cmake).
+extern "C" int llhttp__internal_execute(llhttp__internal_t* state, const char* begin, const char* end);
+#ifdef SLUICE_LLHTTP_SSE42
+extern "C" int llhttp__internal_execute_sse42(llhttp__internal_t* state, const char* begin, const char* end);
+#endif
+
 namespace http {
 namespace {
+
+using Execute = int (*)(llhttp__internal_t*, const char*, const char*);
+Execute fastest() noexcept {
+#ifdef SLUICE_LLHTTP_SSE42
+  if (__builtin_cpu_supports("sse4.2")) return &llhttp__internal_execute_sse42;
+#endif
+  return &llhttp__internal_execute;
+}
+const Execute kExecute = fastest();
 
 static_assert(LLHTTP_STRICT_MODE == 1, "llhttp and its includers must be compiled strict: reference H, DESIGN §9");
 
@@ -31,7 +46,7 @@ SecondReading read(std::string_view head, llhttp_type_t type) noexcept {
   llhttp_t parser;
   llhttp_init(&parser, type, &kSettings);  // no lenient flag is ever set
   parser.data = &reading;
-  const auto result = llhttp_execute(&parser, head.data(), head.size());
+  const int result = kExecute(&parser, head.data(), head.data() + head.size());
   reading.complete = result == HPE_PAUSED && llhttp_get_error_pos(&parser) == head.data() + head.size();
   reading.major = parser.http_major;
   reading.minor = parser.http_minor;

@@ -241,13 +241,16 @@ std::optional<uint64_t> Writer::declared_length(const base::Fields& fields) cons
   return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(length) : std::nullopt;
 }
 
-// Everything of `send` that is not the piece itself goes into `out`; in chunked messages the piece does too, since its CR LF
-// stands behind it and one message part is one write.
+// Up to here a piece is copied behind its head: that costs less than to gather two buffers in the kernel.
+constexpr size_t kCopied = 4096;
+
+// Everything of `send` that is not the piece itself goes into `out`. The piece does too where it is short, and in chunked
+// messages always, since its CR LF stands behind it and one message part is one write. What was copied leaves `send`.
 Result<> Writer::frame(Send& send, OutBuffer& out, bool& nothing) {
   const size_t size = send.piece.size();
   interim_ = false;
   if (send.request || send.response) {
-    if (auto encoded = encode_head(send, out, size + 64, interim_); !encoded) return encoded;
+    if (auto encoded = encode_head(send, out, size <= kCopied ? size + 64 : 64, interim_); !encoded) return encoded;
     if (interim_) {
       nothing = out.text().empty();
       return {};
@@ -278,6 +281,13 @@ Result<> Writer::frame(Send& send, OutBuffer& out, bool& nothing) {
     case Mode::kTunnel:
       break;
   }
+  sent_ += mode_ == Mode::kNone ? 0 : size;
+  if (mode_ == Mode::kLength && !out.text().empty() && size <= kCopied) {
+    out.put(net::text_of(send.piece.bytes()));
+    send.piece = {};
+  } else if (mode_ == Mode::kNone || mode_ == Mode::kChunked) {
+    send.piece = {};
+  }
   nothing = out.text().empty() && (size == 0 || mode_ == Mode::kNone);
   return {};
 }
@@ -291,10 +301,8 @@ bool Writer::start_send(Send& send) {
   bool nothing = false;
   if (auto framed = frame(send, out, nothing); !framed) return finish_send(send, framed);
   if (nothing) return finish_send(send, {});
-  const bool copied = mode_ == Mode::kChunked || mode_ == Mode::kNone || interim_;
-  sent_ += mode_ == Mode::kNone || interim_ ? 0 : send.piece.size();
   if (!interim_) head_written_ = true;
-  write_.emplace(&stream_, out.bytes(), copied ? net::Borrowed() : std::move(send.piece));
+  write_.emplace(&stream_, out.bytes(), std::move(send.piece));
   write_->waiter = net::Waiter::to<&Writer::on_written>(*this);
   if (!write_->start()) {
     send_ = &send;

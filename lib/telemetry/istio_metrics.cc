@@ -1,5 +1,6 @@
 #include "telemetry/istio_metrics.h"
 
+#include <array>
 #include <functional>
 #include <unordered_map>
 #include <utility>
@@ -29,6 +30,34 @@ struct RequestSeries {
   stats::Histogram* request_bytes;
   stats::Histogram* response_bytes;
 };
+
+// The series of the last requests, found by the addresses of what their labels were made from. Enough for what a worker does in
+// a moment; everything else is found by its text.
+struct Recent {
+  const base::ClusterSettings* cluster = nullptr;      // null: free
+  const base::WorkloadInfo* peer = nullptr;
+  Reporter reporter = Reporter::kSource;
+  bool mutual_tls = false;
+  uint16_t status = 0;
+  RequestSeries series{};
+
+  bool is(const RequestLabels& labels) const noexcept {
+    return cluster == labels.cluster && peer == labels.peer && status == labels.status && reporter == labels.reporter &&
+           mutual_tls == labels.mutual_tls;
+  }
+};
+constexpr size_t kRecent = 16;
+
+// Whether addresses and numbers say all that the series depends on. A principal and flags are texts of the one request, and the
+// fallbacks matter where the cluster has no names.
+bool told_by_address(const RequestLabels& labels) noexcept {
+  return labels.cluster && !labels.cluster->service_host.empty() && !labels.cluster->service_name.empty() && !labels.grpc &&
+         labels.flags.empty() && labels.peer_principal.empty();
+}
+size_t place_of(const RequestLabels& labels) noexcept {
+  const auto address = [](const void* at) { return reinterpret_cast<uintptr_t>(at) >> 5; };
+  return (address(labels.cluster) ^ address(labels.peer) * 3 ^ labels.status) % kRecent;
+}
 
 std::string_view first_of(std::initializer_list<std::string_view> candidates) noexcept {
   for (const auto candidate : candidates) {
@@ -119,6 +148,7 @@ struct IstioMetrics::Impl {
   std::string key{};                     // of the record in hand; kept for its capacity
   Cache<RequestSeries> requests{};
   Cache<Tcp> tunnels{};
+  std::array<Recent, kRecent> recent{};
 
   RequestSeries make(const RequestLabels& labels) {
     stats::Labels all = common_labels(self, labels, labels.grpc ? "grpc" : "http");
@@ -140,6 +170,17 @@ struct IstioMetrics::Impl {
             .received = &shard.counter("istio_tcp_received_bytes_total", all)};
   }
 
+  RequestSeries by_text(const RequestLabels& labels) {
+    key.clear();
+    key += static_cast<char>('0' + labels.grpc);
+    key += static_cast<char>(labels.status >> 8);
+    key += static_cast<char>(labels.status & 0xff);
+    if (labels.grpc) append_key(key, fmt::format_int(labels.grpc_status).c_str());
+    append_key(key, labels.flags);
+    append_key(key, static_cast<const TrafficLabels&>(labels));
+    return find(requests, [&] { return make(labels); });
+  }
+
   template <class Series, class Make> Series& find(Cache<Series>& cache, Make make_one) {
     const auto at = cache.find(std::string_view(key));
     if (at != cache.end()) return at->second;
@@ -152,20 +193,24 @@ IstioMetrics::IstioMetrics(stats::Shard& shard, Self self) : impl_(new Impl{.sha
 IstioMetrics::~IstioMetrics() = default;
 
 void IstioMetrics::record_request(const RequestLabels& labels, const RequestNumbers& numbers) {
-  std::string& key = impl_->key;
-  key.clear();
-  key += static_cast<char>('0' + labels.grpc);
-  key += static_cast<char>(labels.status >> 8);
-  key += static_cast<char>(labels.status & 0xff);
-  if (labels.grpc) append_key(key, fmt::format_int(labels.grpc_status).c_str());
-  append_key(key, labels.flags);
-  append_key(key, static_cast<const TrafficLabels&>(labels));
-  const RequestSeries& series = impl_->find(impl_->requests, [&] { return impl_->make(labels); });
+  RequestSeries series;
+  if (told_by_address(labels)) {
+    Recent& recent = impl_->recent[place_of(labels)];
+    if (!recent.is(labels)) {
+      recent = {.cluster = labels.cluster, .peer = labels.peer, .reporter = labels.reporter, .mutual_tls = labels.mutual_tls,
+                .status = labels.status, .series = impl_->by_text(labels)};
+    }
+    series = recent.series;
+  } else {
+    series = impl_->by_text(labels);
+  }
   series.total->add();
   series.duration->record(numbers.duration.count());
   series.request_bytes->record(static_cast<double>(numbers.request_bytes));
   series.response_bytes->record(static_cast<double>(numbers.response_bytes));
 }
+
+void IstioMetrics::configuration_changed() noexcept { impl_->recent = {}; }
 
 IstioMetrics::Tcp IstioMetrics::tcp(const TrafficLabels& labels, std::string_view flags) {
   std::string& key = impl_->key;

@@ -211,6 +211,18 @@ TEST(IstioMetrics, EqualWorkloadAtAnotherAddress_IsTheSameSeries) {
   EXPECT_EQ(m.only("istio_requests_total").value, 2u);
 }
 
+TEST(IstioMetrics, AnotherConfigurationAtTheSameAddresses_IsItsOwnSeries) {
+  Metrics m;
+  m.record(m.request());
+  m.metrics.configuration_changed();
+  m.cluster.service_host = "reviews.default.svc.cluster.local";
+  m.peer.workload = "reviews-v3";
+  m.record(m.request());
+  size_t n = 0;
+  for (const auto& sample : m.registry.merged()) n += sample.name == "istio_requests_total" && sample.value == 1;
+  EXPECT_EQ(n, 2u);
+}
+
 TEST(IstioMetrics, EndlessAuthorities_AreFoldedByTheRegistry) {
   Metrics m(100);
   RequestLabels labels;
