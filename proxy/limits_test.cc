@@ -32,8 +32,8 @@ TEST_F(Pump, MemoryRunsOut_503_OM_AndIdleConnectionsClose) {
   EXPECT_EQ(dialer_.dialled.size(), dialled);
   state_.shed(false);
   Peer& welcome = client();
-  welcome.say(get("/"));
-  server().say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  welcome.say(get("/", "", "one"));   // one endpoint, so one kept connection
+  s.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   EXPECT_TRUE(has(welcome.got, "200 OK"));
 }
 
