@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "init/environment.h"
+#include "init/machine.h"
 #include "init/native.h"
 #include "init/netlink.h"
 #include "init/nft_dump.h"
@@ -71,12 +72,12 @@ RuleCounts counts(const FamilyRules& rules) {
 
 class Session {
  public:
-  Session(const iptables::Options& options, const RuleSet& rules, Netlink netlink)
-      : options_(options), rules_(rules), netlink_(std::move(netlink)) {}
+  Session(const iptables::Options& options, RuleSet rules, Netlink netlink)
+      : options_(options), rules_(std::move(rules)), netlink_(std::move(netlink)) {}
 
   Done look() {
     const auto tables = nft_tables();
-    for (auto& tools : Tools::installed(options_.cni_mode ? options_.network_namespace : "")) {
+    for (auto& tools : Tools::installed({.lock_file = options_.cni_mode ? options_.network_namespace : "", .forced = options_.backend})) {
       Holding holding{.tools = std::move(tools), .saved = {}, .own = {}, .why_not = {}};
       for (const bool ipv4 : kFamilies) {
         if (tables && !has_table(*tables, ipv4) && holding.tools.backend() == iptables::Backend::kNft) {
@@ -159,9 +160,13 @@ class Session {
     Done done;
     for (const bool ipv4 : kFamilies)
       if (done) done = prepare(ipv4);
-    const auto text = iptables::nft_text(rules_, stale);
-    say(Severity::kDebug, "feeding nft: {}", text);
-    if (done) done = feed_nft(text);
+    if (done) done = feed_native(stale);
+    if (!done && holds()) {
+      const auto why = done.error();
+      for (const bool ipv4 : kFamilies) rules_.family(ipv4)[iptables::Table::kFilter].clear();
+      done = feed_native(stale);
+      if (done) no_hold("nft", why);
+    }
     if (!done) {
       for (const bool ipv4 : kFamilies) withdraw(ipv4);
       return done;
@@ -170,9 +175,33 @@ class Session {
     return finish(nullptr);
   }
 
+  Done feed_native(const std::vector<std::string>& stale) const {
+    const auto text = iptables::nft_text(rules_, stale);
+    say(Severity::kDebug, "feeding nft: {}", text);
+    return feed_nft(text);
+  }
+
+  bool holds() const {
+    return std::ranges::any_of(kFamilies, [&](bool ipv4) { return !rules_.family(ipv4)[iptables::Table::kFilter].empty(); });
+  }
+  static void no_hold(std::string_view what, std::string_view why) {
+    say(Severity::kWarning, "--hold-until-ready is not possible here, connections made before the proxy listens are refused ({}): {}", what,
+        why);
+  }
+
+  // A kernel without the match `socket` gets everything but the hold, which helps for a second at the start of the pod.
+  Done install_without_hold(Holding& holding, bool ipv4, std::string why) {
+    undo(holding, ipv4);
+    rules_.family(ipv4)[iptables::Table::kFilter].clear();
+    auto done = install_family(holding, ipv4);
+    if (done) no_hold(family_name(ipv4), why);
+    return done;
+  }
+
   Done install(Holding& holding) {
     for (const bool ipv4 : kFamilies) {
       auto done = install_family(holding, ipv4);
+      if (!done && !rules_.family(ipv4)[iptables::Table::kFilter].empty()) done = install_without_hold(holding, ipv4, done.error());
       if (done) continue;
       undo(holding, ipv4);
       // Without an address that anybody could reach, IPv6 rules are of no use, and their absence is no leak.
@@ -295,7 +324,7 @@ class Session {
   }
 
   const iptables::Options& options_;
-  const RuleSet& rules_;
+  RuleSet rules_;  // without the hold where the kernel has no part for it
   Netlink netlink_;
   std::vector<Holding> holdings_;
   std::set<uint32_t> marks_;  // of TPROXY rules that earlier runs made
@@ -318,6 +347,10 @@ std::expected<Session, std::string> begin(const iptables::Options& options, cons
 }  // namespace
 
 std::expected<void, std::string> apply_rules(const iptables::Options& options, const RuleSet& wanted) {
+  if (!options.host && is_machine(surroundings()))
+    return std::unexpected(
+        "this is the network namespace of the machine, not of a pod (hostNetwork?): rules here would take the traffic of everything on it; "
+        "leave such pods out of the mesh, or give --host when the machine itself is to be in it");
   auto session = begin(options, wanted);
   return session ? session->apply() : Done(std::unexpected(session.error()));
 }

@@ -9,7 +9,8 @@
 namespace init {
 
 // Makes the namespace hold exactly these rules of ours, in one backend, whatever earlier runs left; foreign rules stay.
-// When a family fails, both are put back as they were. The error is one line that says what to do.
+// When a family fails, both are put back as they were. --hold-until-ready alone may be missing afterwards, with a warning.
+// Refuses the namespace of the machine itself without --host. The error is one line that says what to do.
 std::expected<void, std::string> apply_rules(const iptables::Options& options, const iptables::RuleSet& wanted);
 
 // Removes what any earlier run made, in both families and all backends: rules, chains, routes, the address ::6. `hint` is the

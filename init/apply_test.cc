@@ -1,109 +1,14 @@
 // What is really made, each test in a network namespace of its own that ends with its process. Needs root.
 #include "init/apply.h"
 
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <functional>
-
 #include <gtest/gtest.h>
 
-#include "init/environment.h"
+#include "init/namespace_testing.h"
 #include "init/native.h"
 #include "init/nft_dump.h"
-#include "init/program.h"
-#include "init/say.h"
-#include "init/tools.h"
-#include "init/validate.h"
-#include "iptables/plan.h"
 
 namespace init {
 namespace {
-
-#define CHECK_THAT(condition)                                                      \
-  do {                                                                             \
-    if (!(condition)) {                                                            \
-      std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-      return false;                                                                \
-    }                                                                              \
-  } while (false)
-
-bool loopback_up() {
-  const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  ifreq request{};
-  request.ifr_name[0] = 'l';
-  request.ifr_name[1] = 'o';
-  request.ifr_flags = IFF_UP;
-  const bool up = fd >= 0 && ::ioctl(fd, SIOCSIFFLAGS, &request) == 0;
-  ::close(fd);
-  return up;
-}
-
-// Runs the body in a child with a fresh network namespace; true when it returned true.
-bool in_namespace(const std::function<bool()>& body) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    say_as(Severity::kError, false);
-    const bool good = ::unshare(CLONE_NEWNET) == 0 && loopback_up() && body();
-    ::_exit(good ? 0 : 1);
-  }
-  int status = 1;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-struct Config {
-  iptables::Options options;
-  iptables::Facts facts;
-  iptables::RuleSet rules;
-};
-
-Config config(std::vector<const char*> arguments) {
-  arguments.push_back("--force-iptables-binary=nft");  // the other backend may be missing from the kernel; the exam has it
-  auto invocation = iptables::parse_options(arguments, [](const char*) -> const char* { return nullptr; });
-  if (!invocation) std::fprintf(stderr, "%s\n", invocation.error().c_str());
-  Config out;
-  if (invocation) out.options = invocation->options;
-  out.facts = observe(out.options);
-  out.rules = build_rules(out.options, out.facts);
-  return out;
-}
-
-bool good(const std::expected<void, std::string>& done) {
-  if (!done) std::fprintf(stderr, "%s\n", done.error().c_str());
-  return done.has_value();
-}
-
-// Rules and chains of a family, by table, with counters cut off.
-std::string state(bool ipv4) {
-  const auto tools = Tools::installed("");
-  if (tools.empty()) return "no iptables programs";
-  const auto saved = tools.front().save(ipv4);
-  if (!saved) return saved.error();
-  std::string out;
-  for (const auto table : iptables::kTables) {
-    for (const auto& chain : (*saved)[table].chains) out += chain + '\n';
-    for (const auto& rule : (*saved)[table].rules) out += rule.chain + ' ' + rule.spec + '\n';
-  }
-  return out;
-}
-
-bool tool(std::string_view name, const std::vector<std::string>& arguments) {
-  const std::vector<std::string> environment{"LC_ALL=C"};
-  const auto done = run_program(find_program(name), arguments, environment, {});
-  return done && done->status == 0;
-}
-std::string output(std::string_view name, const std::vector<std::string>& arguments) {
-  const std::vector<std::string> environment{"LC_ALL=C"};
-  const auto done = run_program(find_program(name), arguments, environment, {});
-  return done ? done->out : "";
-}
 
 TEST(Apply, SecondRun_ChangesNothingAndLegacyStaysUntouched) {
   EXPECT_TRUE(in_namespace([] {
@@ -220,7 +125,7 @@ TEST(Apply, NativeNftables_OneBackendAtATimeAndCleanWithoutFlags) {
     CHECK_THAT(good(apply_rules(native.options, native.rules)));
     CHECK_THAT(state(true).empty() && state(false).empty());
     CHECK_THAT(native_tables().size() == 4);
-    CHECK_THAT(good(validate(native.options, native.facts)));
+    CHECK_THAT(good(validate(native.options, native.facts, native.rules)));
     CHECK_THAT(good(apply_rules(native.options, native.rules)));
     const auto none = config({});
     CHECK_THAT(good(clean_up(none.options, none.rules)));
@@ -235,18 +140,6 @@ TEST(Apply, NativeNftables_OneBackendAtATimeAndCleanWithoutFlags) {
 TEST(NativeMarks, Listing_EveryMarkButTheFixedOne) {
   EXPECT_EQ(marks_in("x meta mark set 0x00000200 accept\n meta mark set 0x0000053a\n meta mark set ct mark\n"), std::set<uint32_t>{0x200});
   EXPECT_TRUE(marks_in("meta mark set 0x").empty());
-}
-
-TEST(Validate, BothFamilies_CapturedExactlyWhenTheRulesAreThere) {
-  EXPECT_TRUE(in_namespace([] {
-    const auto pod = config({"-i", "*", "-b", "*", "--enable-ipv6=true", "--probe-timeout=2s"});
-    CHECK_THAT(!validate(pod.options, pod.facts));
-    CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
-    CHECK_THAT(good(validate(pod.options, pod.facts)));
-    const auto other = config({"-i", "*", "-b", "*", "-u", "5", "--enable-ipv6=true", "--probe-timeout=2s"});
-    CHECK_THAT(!validate(other.options, other.facts));
-    return true;
-  }));
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -68,6 +69,9 @@ int run(const iptables::Options& options) {
   if (options.explain) return print(iptables::explain_text(rules));
   if (options.redirect_dns && !options.capture_all_dns && facts.dns_servers.empty() && !options.cleanup_only)
     init::say(init::Severity::kWarning, "--redirect-dns does nothing: there is no resolver in /etc/resolv.conf; see --capture-all-dns");
+  const auto is_ssh = [](const iptables::PortRange& ports) { return ports.first <= 22 && 22 <= ports.last; };
+  if (options.host && options.inbound_ports.all && std::ranges::none_of(options.inbound_excluded, is_ssh) && !options.cleanup_only)
+    init::say(init::Severity::kWarning, "--host: new SSH connections will pass through the proxy, and need it; see --istio-local-exclude-ports 22");
   if (options.cleanup_only) {
     const auto done = init::clean_up(options, rules);
     return done ? 0 : fail(kFailed, done.error());
@@ -76,9 +80,9 @@ int run(const iptables::Options& options) {
   if (!options.skip_rule_apply)
     if (const auto done = init::apply_rules(options, rules); !done) return fail(kFailed, done.error());
   if (!options.run_validation) return 0;
-  const auto captured = init::validate(options, facts);
+  const auto captured = init::validate(options, facts, rules);
   if (!captured) return fail(kNotCaptured, captured.error());
-  init::say(init::Severity::kInfo, "connections are captured");
+  init::say(init::Severity::kInfo, "connections are captured, checked: {}", *captured);
   return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "init/native.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include <fmt/format.h>
@@ -54,6 +55,46 @@ std::set<uint32_t> native_marks(const std::string& table) {
   const auto path = find_program("nft");
   const auto done = path.empty() ? std::expected<Finished, std::string>(Finished{}) : run_program(path, arguments, kEnvironment, {});
   return done ? marks_in(done->out) : std::set<uint32_t>{};
+}
+
+std::string deciding_rule_in(std::string_view listing, bool outbound) {
+  static constexpr std::string_view kDecides[] = {" drop", " reject", "dnat to ", "dnat ip", "redirect to ", " notrack"};
+  std::string_view chain, found, found_chain;
+  bool hooked = false;
+  while (!listing.empty()) {
+    auto line = listing.substr(0, listing.find('\n'));
+    listing.remove_prefix(std::min(listing.size(), line.size() + 1));
+    line.remove_prefix(std::min(line.size(), line.find_first_not_of("\t ")));
+    if (line.starts_with("chain ")) chain = line.substr(6, line.find(' ', 6) - 6);
+    const bool hook = line.starts_with("type ");
+    hooked = hooked || (hook && line.find(outbound ? "hook output" : "hook prerouting") != std::string_view::npos);
+    // A base chain's line ends with its policy, which is a decision too.
+    const bool decides =
+        hook ? line.find("policy drop") != std::string_view::npos
+             : std::ranges::any_of(kDecides, [&](auto word) { return fmt::format(" {}", line).find(word) != std::string::npos; });
+    if (!decides || !found.empty()) continue;
+    found = line;
+    found_chain = chain;
+  }
+  return hooked && !found.empty() ? fmt::format("chain {}, rule \"{}\"", found_chain, found) : "";
+}
+
+std::string foreign_nft_rule(bool ipv4, bool outbound) {
+  const auto path = find_program("nft");
+  const auto tables = nft_tables();
+  if (path.empty() || !tables) return {};
+  for (const auto& table : *tables) {
+    static constexpr std::string_view kXtables[] = {"raw", "mangle", "nat", "filter", "security"};  // iptables-nft has been asked
+    const bool other_family = table.family != "inet" && table.family != (ipv4 ? "ip" : "ip6");
+    const bool known = table.family != "inet" && std::ranges::find(kXtables, table.name) != std::end(kXtables);
+    if (other_family || known || iptables::is_own_nft_table(table.name)) continue;
+    const std::vector<std::string> arguments{"list", "table", table.family, table.name};
+    const auto done = run_program(path, arguments, kEnvironment, {});
+    const auto rule = done ? deciding_rule_in(done->out, outbound) : "";
+    if (!rule.empty())
+      return fmt::format("a rule that is not ours may decide first: table {} {}, {} (nft)", table.family, table.name, rule);
+  }
+  return {};
 }
 
 std::expected<void, std::string> feed_nft(const std::string& text) {

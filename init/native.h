@@ -17,6 +17,12 @@ std::set<uint32_t> native_marks(const std::string& table);
 // The same out of what `nft list table` prints.
 std::set<uint32_t> marks_in(std::string_view listing);
 
+// A sentence about a table that nft made for somebody else and that hooks where connections leave (`outbound`) or come in: its
+// first rule that drops or turns packets. Empty when there is none. Conditions are not weighed.
+std::string foreign_nft_rule(bool ipv4, bool outbound);
+// The same for one table, out of what `nft list table` prints: "chain OUT, rule \"tcp dport 80 drop\"".
+std::string deciding_rule_in(std::string_view listing, bool outbound);
+
 // nft -f -: one transaction, all or nothing. The error is one line.
 std::expected<void, std::string> feed_nft(const std::string& text);
 

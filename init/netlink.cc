@@ -2,6 +2,7 @@
 
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -9,9 +10,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -29,6 +32,17 @@ T read_as(const void* from) {
   T value;
   std::memcpy(&value, from, sizeof value);
   return value;
+}
+
+// The bytes of one attribute; empty when it is not there.
+std::span<const char> attribute(std::span<const char> all, uint16_t wanted) {
+  while (all.size() >= sizeof(rtattr)) {
+    const auto head = read_as<rtattr>(all.data());
+    if (head.rta_len < sizeof head || head.rta_len > all.size()) return {};
+    if ((head.rta_type & NLA_TYPE_MASK) == wanted) return all.subspan(RTA_LENGTH(0), head.rta_len - RTA_LENGTH(0));
+    all = all.subspan(std::min<size_t>(RTA_ALIGN(head.rta_len), all.size()));
+  }
+  return {};
 }
 
 // The 32-bit attributes of a message by type; others are skipped.
@@ -267,6 +281,20 @@ void Netlink::await_marker_address() const {
     if (usable || fd < 0) return;
     ::usleep(kPause);
   }
+}
+
+std::vector<std::string> Netlink::link_kinds() {
+  ifinfomsg header{};
+  header.ifi_family = AF_UNSPEC;
+  Message message(RTM_GETLINK, NLM_F_DUMP, header);
+  std::vector<std::string> out;
+  dump(message, [&](std::span<const char> body) {
+    if (body.size() < NLMSG_ALIGN(sizeof header)) return;
+    const auto kind = attribute(attribute(body.subspan(NLMSG_ALIGN(sizeof header)), IFLA_LINKINFO), IFLA_INFO_KIND);
+    const std::string_view text(kind.data(), kind.size());
+    if (!text.empty()) out.emplace_back(text.substr(0, text.find('\0')));
+  });
+  return out;
 }
 
 std::expected<void, std::string> Netlink::remove_marker_address() {

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace init {
 
@@ -33,6 +34,8 @@ class Netlink {
   // Waits until a new ::6 can be used: the kernel finishes an address in the background, and --run-validation dials it at once.
   void await_marker_address() const;
   std::expected<void, std::string> remove_marker_address();
+  // What the interfaces are: "veth", "bridge"; those without a kind, as lo and real cards, are left out. Empty: it cannot be known.
+  std::vector<std::string> link_kinds();
 
  private:
   explicit Netlink(int fd) : fd_(fd) {}

@@ -12,20 +12,27 @@ namespace init {
 // One set of iptables programs: xtables-nft, xtables-legacy, or the plain names where a distribution has no others.
 class Tools {
  public:
+  struct Choice {
+    std::string lock_file;                                  // the xtables lock of the legacy programs; empty: their own
+    iptables::Backend forced = iptables::Backend::kDetect;  // this one is meant, whatever is in use
+  };
   // Those that are installed, in order of preference: nft needs one capability less and has no lock.
-  // `lock_file` becomes the xtables lock of the legacy programs; empty: their own.
-  static std::vector<Tools> installed(const std::string& lock_file);
+  static std::vector<Tools> installed(const Choice& choice);
 
   std::string_view name() const noexcept { return name_; }  // "iptables-nft"
   iptables::Backend backend() const noexcept { return backend_; }
 
-  // What the namespace holds. Never makes the kernel create a table: legacy is asked only where it has tables already.
+  // What the namespace holds. Never makes the kernel create a table: legacy is asked only where it has tables already. Only
+  // root may see whether it has; anybody else takes it for empty, unless this backend is forced.
   std::expected<iptables::Saved, std::string> save(bool ipv4) const;
   // iptables-restore --noflush; one commit per table. The error names the rule that was refused.
   std::expected<void, std::string> restore(bool ipv4, const std::string& text) const;
 
  private:
+  std::expected<iptables::Saved, std::string> save_table_by_table(bool ipv4) const;
+
   std::string name_;
+  bool forced_ = false;
   iptables::Backend backend_ = iptables::Backend::kNft;
   std::string save_[2], restore_[2];  // absolute paths; IPv4, IPv6. Empty when not installed
   std::vector<std::string> environment_;

@@ -1,172 +1,186 @@
 #include "init/validate.h"
 
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
 #include <charconv>
-#include <chrono>
-#include <cstring>
-#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
+
+#include "init/diagnose.h"
+#include "init/environment.h"
+#include "init/probe.h"
+#include "iptables/trace.h"
 
 namespace init {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-constexpr int kOriginalDst = 80;  // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST have the same number
+constexpr unsigned kSetGid = 6, kSetUid = 7, kNetAdmin = 12;
 
-struct Address {
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+struct Who {
+  unsigned uid = 0, gid = 0;
+  bool become = false;
 };
 
-Address address(const base::Ip& ip, uint16_t port) {
-  Address out;
-  if (ip.v4) {
-    sockaddr_in four{};
-    four.sin_family = AF_INET;
-    four.sin_port = htons(port);
-    std::memcpy(&four.sin_addr, ip.bytes.data(), 4);
-    std::memcpy(&out.storage, &four, out.size = sizeof four);
-  } else {
-    sockaddr_in6 six{};
-    six.sin6_family = AF_INET6;
-    six.sin6_port = htons(port);
-    std::memcpy(&six.sin6_addr, ip.bytes.data(), 16);
-    std::memcpy(&out.storage, &six, out.size = sizeof six);
-  }
+unsigned first_number(std::string_view id) {  // of a range the first
+  unsigned out = 0;
+  std::from_chars(id.data(), id.data() + id.size(), out);
   return out;
 }
 
-base::SocketAddress read(const sockaddr_storage& from) {
-  base::SocketAddress out;
-  if (from.ss_family == AF_INET) {
-    sockaddr_in four;
-    std::memcpy(&four, &from, sizeof four);
-    std::memcpy(out.ip.bytes.data(), &four.sin_addr, 4);
-    out.port = ntohs(four.sin_port);
-  } else {
-    sockaddr_in6 six;
-    std::memcpy(&six, &from, sizeof six);
-    out.ip.v4 = false;
-    std::memcpy(out.ip.bytes.data(), &six.sin6_addr, 16);
-    out.port = ntohs(six.sin6_port);
-  }
-  return out;
-}
-
-class Socket {
+class Validation {
  public:
-  explicit Socket(int fd) : fd_(fd) {}
-  Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Socket& operator=(Socket&&) = delete;
-  ~Socket() {
-    if (fd_ >= 0) ::close(fd_);
+  Validation(const iptables::Options& options, const iptables::Facts& facts, const iptables::RuleSet& rules)
+      : options_(options), facts_(facts), rules_(rules) {
+    const auto status = read_file("/proc/self/status");
+    may_become_ = has_capability(status, kSetUid) && has_capability(status, kSetGid);
+    may_look_ = has_capability(status, kNetAdmin);
   }
-  int get() const noexcept { return fd_; }
+
+  std::expected<std::string, std::string> run() {
+    for (const bool ipv4 : {true, false}) {
+      if (rules_.family(ipv4).empty()) continue;
+      const auto inbound = Ear::open(ipv4, options_.inbound_port), outbound = Ear::open(ipv4, options_.proxy_port);
+      if (!inbound || !outbound) return std::unexpected(inbound ? outbound.error() : inbound.error());
+      for (const auto check : {&Validation::check_outbound, &Validation::check_inbound, &Validation::check_self_call})
+        if (auto problem = (this->*check)(ipv4, *inbound, *outbound); !problem.empty()) return std::unexpected(problem);
+    }
+    if (!checked_.empty()) return fmt::format("{}", fmt::join(checked_, ", "));
+    if (left_out_.empty()) return "the rules capture nothing";
+    return std::unexpected(fmt::format("nothing could be checked: {}", fmt::join(left_out_, ", ")));
+  }
 
  private:
-  int fd_;
+  // The problem in one line, or nothing.
+  using Problem = std::string;
+
+  static std::string name(std::string_view what, bool ipv4) { return fmt::format("{} {}", ipv4 ? "IPv4" : "IPv6", what); }
+
+  uint16_t expected_port(const iptables::Flow& flow) const {
+    const auto verdict = trace(rules_.family(flow.to.ip.v4), flow);
+    return verdict.kind == iptables::Verdict::Kind::kRedirect ? verdict.port : uint16_t{0};
+  }
+
+  // Somebody who is not the proxy: this process as it is, or with the rights for it a user of no importance.
+  std::vector<Who> apps() const {
+    std::vector<Who> out;
+    if (may_become_) {
+      const auto& groups = options_.owner_groups.list;
+      const auto group = groups.empty() ? 0 : first_number(groups.front());
+      for (const unsigned id : {65534u, 1000u, 2000u}) out.push_back({id, group ? group : id, true});
+    }
+    out.push_back({::geteuid(), ::getegid(), false});
+    return out;
+  }
+
+  std::vector<base::SocketAddress> destinations(bool ipv4) const {
+    const auto nobody = *base::Ip::parse(ipv4 ? "192.0.2.1" : "2001:db8::1");  // RFC 5737, RFC 3849: addresses for examples
+    std::vector<base::SocketAddress> out{{nobody, options_.probe_port}};
+    for (const auto& port : options_.outbound_included) out.push_back({nobody, port.first});
+    for (const auto& range : options_.outbound_ranges.list)
+      if (range.base.v4 == ipv4) out.push_back({range.base, options_.probe_port});
+    return out;
+  }
+
+  Problem check_outbound(bool ipv4, const Ear& inbound, const Ear& outbound) {
+    bool no_way = false;
+    for (const auto& to : destinations(ipv4)) {
+      const auto way = way_to(to.ip);
+      for (const auto& app : apps()) {
+        iptables::Flow flow{
+            .to = to, .from = base::Ip::any(ipv4), .interface = "eth0", .uid = std::to_string(app.uid), .gid = std::to_string(app.gid)};
+        if (way) flow.from = way->from, flow.interface = way->interface;
+        if (expected_port(flow) != options_.proxy_port) continue;
+        no_way = no_way || !way;
+        if (way) return dial(name("outbound", ipv4), flow, {to, {}, app.uid, app.gid, app.become}, outbound, inbound);
+      }
+    }
+    if (no_way) left_out_.push_back(name("outbound (no route)", ipv4));
+    return {};
+  }
+
+  std::optional<Who> proxy() const {
+    const auto uid = first_number(options_.proxy_uids.empty() ? facts_.proxy_id : options_.proxy_uids.front());
+    const auto gid = options_.proxy_gids.empty() ? uid : first_number(options_.proxy_gids.front());
+    if (::geteuid() == uid) return Who{uid, ::getegid(), false};
+    return may_become_ ? std::optional(Who{uid, gid, true}) : std::nullopt;
+  }
+
+  Problem check_as_proxy(std::string_view what, const base::Ip& ip, std::optional<base::Ip> from, const Ear& inbound, const Ear& outbound) {
+    const auto who = proxy();
+    if (!who) {
+      left_out_.push_back(name(fmt::format("{} (cannot become the proxy's user)", what), ip.v4));
+      return {};
+    }
+    const iptables::Flow flow{.to = {ip, options_.probe_port},
+                              .from = from.value_or(ip),
+                              .interface = "lo",
+                              .uid = std::to_string(who->uid),
+                              .gid = std::to_string(who->gid)};
+    if (expected_port(flow) != options_.inbound_port) return {};
+    return dial(name(what, ip.v4), flow, {flow.to, from, who->uid, who->gid, who->become}, inbound, outbound);
+  }
+
+  Problem check_inbound(bool ipv4, const Ear& inbound, const Ear& outbound) {
+    // From the marker itself the rules would let it pass: that source means "has been through the proxy".
+    if (auto problem = check_as_proxy("inbound", *base::Ip::parse(ipv4 ? "127.0.0.6" : "::6"), base::Ip::loopback(ipv4), inbound, outbound);
+        !problem.empty())
+      return problem;
+    return may_look_ ? check_from_outside(ipv4) : Problem{};
+  }
+
+  // What comes first in PREROUTING and INPUT is read, not tried.
+  Problem check_from_outside(bool ipv4) const {
+    const auto somebody = destinations(ipv4).front().ip;
+    const auto way = way_to(somebody);
+    for (const auto& ip : own_addresses()) {
+      if (ip.v4 != ipv4 || ip.is_link_local()) continue;
+      const iptables::Flow flow{.outbound = false,
+                                .to = {ip, options_.probe_port},
+                                .from = somebody,
+                                .interface = way ? way->interface : "eth0",
+                                .uid = {},
+                                .gid = {}};
+      const auto& rules = rules_.family(ipv4);
+      const auto verdict = trace(rules, flow);
+      const bool redirected = verdict.kind == iptables::Verdict::Kind::kRedirect;
+      if (!redirected && verdict.kind != iptables::Verdict::Kind::kTproxy) continue;
+      if (const auto shadow = certain_shadow(options_, rules, flow, redirected ? verdict.port : uint16_t{0}))
+        return fmt::format("{}: connections from outside are not captured; {}", name("inbound", ipv4), *shadow);
+    }
+    return {};
+  }
+
+  Problem check_self_call(bool ipv4, const Ear& inbound, const Ear& outbound) {
+    for (const auto& ip : own_addresses())
+      if (ip.v4 == ipv4 && !ip.is_link_local()) return check_as_proxy("self-call", ip, {}, inbound, outbound);
+    return {};
+  }
+
+  Problem dial(std::string what, const iptables::Flow& flow, const Dial& dial, const Ear& wanted, const Ear& other) {
+    const auto done = probe(dial, wanted, other, options_.probe_timeout);
+    if (done) {
+      checked_.push_back(std::move(what));
+      return {};
+    }
+    auto why = may_look_ ? diagnose(options_, rules_.family(flow.to.ip.v4), flow, wanted.port()) : std::string();
+    if (why.empty()) why = "the rules of this pod are missing or wrong, restart it so that they are made again";
+    return fmt::format("{}: {}; {}", what, done.error(), why);
+  }
+
+  const iptables::Options& options_;
+  const iptables::Facts& facts_;
+  const iptables::RuleSet& rules_;
+  bool may_become_ = false, may_look_ = false;
+  std::vector<std::string> checked_, left_out_;
 };
-
-std::expected<Socket, std::string> listen_on(bool ipv4, uint16_t port) {
-  const auto ip = base::Ip::loopback(ipv4);
-  Socket socket(::socket(ipv4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const int yes = 1;
-  const auto at = address(ip, port);
-  if (socket.get() >= 0) ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  if (socket.get() >= 0 && ::bind(socket.get(), at.get(), at.size) == 0 && ::listen(socket.get(), 8) == 0) return socket;
-  return std::unexpected(fmt::format("--run-validation cannot listen on {}: {}; it runs before the proxy",
-                                     base::SocketAddress{ip, port}.text(), std::strerror(errno)));
-}
-
-// In the child: becomes the proxy's user, connects, and tells the parent how it went (errno, 0 for connected).
-[[noreturn]] void dial(const base::SocketAddress& to, unsigned uid, int report) {
-  int result = 0;
-  if (::geteuid() == 0 && (::setresgid(uid, uid, uid) != 0 || ::setresuid(uid, uid, uid) != 0)) result = errno;
-  const int fd = result ? -1 : ::socket(to.ip.v4 ? AF_INET : AF_INET6, SOCK_STREAM, 0);
-  // From ::6 itself the rules would let it pass: that source means "has been through the proxy".
-  const auto from = address(base::Ip::loopback(to.ip.v4), 0), target = address(to.ip, to.port);
-  if (!result && (fd < 0 || ::bind(fd, from.get(), from.size) != 0 || ::connect(fd, target.get(), target.size) != 0)) result = errno;
-  const auto byte = static_cast<unsigned char>(result);
-  [[maybe_unused]] const auto written = ::write(report, &byte, 1);
-  ::pause();  // keeps the connection until the parent has looked at it and ends us
-  ::_exit(0);
-}
-
-std::expected<void, std::string> accepted(int listener, const base::SocketAddress& wanted, uint16_t port) {
-  Socket socket(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
-  if (socket.get() < 0) return std::unexpected(fmt::format("accept: {}", std::strerror(errno)));
-  sockaddr_storage original{};
-  socklen_t size = sizeof original;
-  if (::getsockopt(socket.get(), wanted.ip.v4 ? SOL_IP : SOL_IPV6, kOriginalDst, &original, &size) != 0)
-    return std::unexpected(fmt::format("port {} was reached, but not through a redirection ({})", port, std::strerror(errno)));
-  if (const auto got = read(original); got != wanted)
-    return std::unexpected(fmt::format("the connection to {} arrived as one to {}", wanted.text(), got.text()));
-  return {};
-}
-
-// Waits for the connection at the inbound port; anything else is the verdict "not captured".
-std::expected<void, std::string> watch(const Socket& inbound, const Socket& outbound, int report, const base::SocketAddress& wanted,
-                                       const iptables::Options& options) {
-  const auto end = Clock::now() + options.probe_timeout;
-  pollfd waits[] = {{inbound.get(), POLLIN, 0}, {outbound.get(), POLLIN, 0}, {report, POLLIN, 0}};
-  while (true) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-    if (left <= 0)
-      return std::unexpected(fmt::format("the connection to {} did not arrive within {} ms", wanted.text(), options.probe_timeout.count()));
-    if (::poll(waits, 3, static_cast<int>(std::min<decltype(left)>(left, 60'000))) < 0 && errno != EINTR)
-      return std::unexpected(fmt::format("poll: {}", std::strerror(errno)));
-    if (waits[0].revents) return accepted(inbound.get(), wanted, options.inbound_port);
-    if (waits[1].revents)
-      return std::unexpected(fmt::format("the connection to {} arrived at the outbound port {}", wanted.text(), options.proxy_port));
-    if (!waits[2].revents) continue;
-    unsigned char result = 0;
-    if (::read(report, &result, 1) != 1) return std::unexpected("the probe ended without a result");
-    if (result) return std::unexpected(fmt::format("the connection to {} was not captured: {}", wanted.text(), std::strerror(result)));
-    waits[2].fd = -1;  // connected: it must be in one of the queues
-  }
-}
-
-std::expected<void, std::string> probe(bool ipv4, const iptables::Options& options, unsigned uid) {
-  const base::SocketAddress wanted{*base::Ip::parse(ipv4 ? "127.0.0.6" : "::6"), options.probe_port};
-  const auto inbound = listen_on(ipv4, options.inbound_port), outbound = listen_on(ipv4, options.proxy_port);
-  if (!inbound || !outbound) return std::unexpected(inbound ? outbound.error() : inbound.error());
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return std::unexpected(fmt::format("pipe: {}", std::strerror(errno)));
-  const Socket read_end(ends[0]);
-  const pid_t child = ::fork();
-  if (child == 0) dial(wanted, uid, ends[1]);
-  ::close(ends[1]);
-  if (child < 0) return std::unexpected(fmt::format("fork: {}", std::strerror(errno)));
-  auto verdict = watch(*inbound, *outbound, read_end.get(), wanted, options);
-  ::kill(child, SIGKILL);
-  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
-  }
-  return verdict;
-}
 
 }  // namespace
 
-std::expected<void, std::string> validate(const iptables::Options& options, const iptables::Facts& facts) {
-  const auto& id = options.proxy_uids.empty() ? facts.proxy_id : options.proxy_uids.front();
-  unsigned uid = 0;
-  std::from_chars(id.data(), id.data() + id.size(), uid);  // of a range the first
-  for (const bool ipv4 : {true, false}) {
-    if (!ipv4 && !facts.ipv6) continue;
-    if (auto done = probe(ipv4, options, uid); !done)
-      return std::unexpected(
-          fmt::format("{}; the rules of this pod are missing or wrong, restart it so that they are made again", done.error()));
-  }
-  return {};
+std::expected<std::string, std::string> validate(const iptables::Options& options, const iptables::Facts& facts,
+                                                 const iptables::RuleSet& rules) {
+  return Validation(options, facts, rules).run();
 }
 
 }  // namespace init

@@ -41,6 +41,7 @@ struct Facts {
 struct RuleSet {
   FamilyRules v4, v6;  // v6 is empty without Facts::ipv6
   const FamilyRules& family(bool ipv4) const noexcept { return ipv4 ? v4 : v6; }
+  FamilyRules& family(bool ipv4) noexcept { return ipv4 ? v4 : v6; }
 };
 
 // The chain of --hold-until-ready. Istio's programs take any other chain named ISTIO… for a difference to their own rules.

@@ -1,9 +1,9 @@
 #include "iptables/shadow.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "iptables/match.h"
 

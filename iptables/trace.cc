@@ -1,10 +1,10 @@
 #include "iptables/trace.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
 #include <map>
+
+#include <fmt/format.h>
 
 #include "iptables/match.h"
 

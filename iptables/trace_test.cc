@@ -1,8 +1,8 @@
 #include "iptables/trace.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
+
+#include <gtest/gtest.h>
 
 namespace iptables {
 namespace {
