@@ -6,12 +6,7 @@
 
 namespace net {
 
-void Timer::arm(std::chrono::milliseconds after) noexcept {
-  unlink();
-  worker_.impl().arm(*this, after);
-}
-
-void Timer::disarm() noexcept { unlink(); }
+void Timer::arm(std::chrono::milliseconds after) noexcept { worker_.impl().arm(*this, after); }
 
 std::chrono::milliseconds Timer::left() const noexcept {
   using std::chrono::milliseconds;

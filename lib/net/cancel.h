@@ -38,24 +38,28 @@ class Cancellable {
 };
 
 // One point in time on a worker's wheel. Arming and disarming is O(1), without system call or allocation; exact to the
-// millisecond and never early. `fire` runs in a turn of its own.
+// millisecond and never early. `fire` runs in a turn of its own. Disarming leaves the timer where it stands on the wheel, and
+// arming it for a later time too: idle deadlines come and go with each request, and moving one touches its neighbours there,
+// the timers of other connections.
 class Timer : public base::ListLink {
  public:
   explicit Timer(Worker& worker) noexcept : worker_(worker) {}
   void arm(std::chrono::milliseconds after) noexcept;   // re-arms when armed; 0 or less fires in the next turn
-  void disarm() noexcept;
-  bool armed() const noexcept { return linked(); }
+  void disarm() noexcept { due_ = kDisarmed; }
+  bool armed() const noexcept { return due_ != kDisarmed; }
   std::chrono::milliseconds left() const noexcept;      // until it fires; 0 when not armed
 
  protected:
-  ~Timer() { disarm(); }
+  ~Timer() = default;                                   // the link takes itself off the wheel
   Worker& worker() const noexcept { return worker_; }
 
  private:
   friend class Wheel;
+  static constexpr uint64_t kDisarmed = ~uint64_t{0};
   virtual void fire() noexcept = 0;                     // the timer is disarmed; it may arm itself again
   Worker& worker_;
-  uint64_t due_ = 0;                                    // tick of the wheel, ms
+  uint64_t due_ = kDisarmed;                            // tick of the wheel, ms
+  uint64_t stands_ = 0;                                 // while linked: the tick it stands for there, not after due_
 };
 
 // Cancels `target` with `why` unless disarmed in time. The destructor disarms.

@@ -7,6 +7,13 @@ namespace net {
 
 void Wheel::arm(Timer& timer, uint64_t due) noexcept {
   timer.due_ = std::min(due, now_ + kFurthest);
+  if (timer.linked() && timer.stands_ <= timer.due_) return;
+  timer.unlink();
+  put(timer);
+}
+
+void Wheel::put(Timer& timer) noexcept {
+  timer.stands_ = timer.due_;
   if (timer.due_ <= now_) {
     due_.push_back(timer);
     return;
@@ -46,16 +53,25 @@ std::optional<uint64_t> Wheel::next() const noexcept {
 
 Timer* Wheel::pop_due(uint64_t to) noexcept {
   for (;;) {
-    if (Timer* timer = due_.pop_front()) return timer;
+    while (Timer* timer = due_.pop_front()) {
+      if (!timer->armed()) continue;
+      if (timer->due_ <= now_) {
+        timer->disarm();
+        return timer;
+      }
+      put(*timer);
+    }
     if (to < earliest_) break;
     const auto slot = next_slot();
     earliest_ = slot ? slot->start : kNever;
     if (to < earliest_) break;
     now_ = slot->start;
     occupied_[slot->level] &= ~(uint64_t{1} << slot->index);
-    // Every timer of the slot now differs from now_ in a lower digit, so none comes back to this list.
+    // Every timer of the slot now differs from now_ in a lower digit, or was put off to another slot: none comes back to this list.
     List& list = slots_[slot->level][slot->index];
-    while (Timer* timer = list.pop_front()) arm(*timer, timer->due_);
+    while (Timer* timer = list.pop_front()) {
+      if (timer->armed()) put(*timer);
+    }
   }
   now_ = std::max(now_, to);
   return nullptr;

@@ -64,6 +64,14 @@ TEST(Wheel, RandomSchedules_EachTimerOnItsMillisecond) {
       alarms[index]->disarm();
       taken_back[index] = true;
     }
+    for (int i = 0; i < 80; ++i) {                       // put off, brought forward, or armed anew after all
+      const size_t index = random() % 200;
+      if (!alarms[index]->fired.empty()) continue;
+      const milliseconds wait = some_wait(random);
+      alarms[index]->arm(wait);
+      due[index] = time_of(worker) + wait;
+      taken_back[index] = false;
+    }
     worker.advance(milliseconds(uint64_t{1} << 31));
     for (size_t i = 0; i < 200; ++i) {
       if (taken_back[i]) {
