@@ -259,6 +259,7 @@ net::Task<> download(Try& t) {
   }
   t.answered = true;
   t.per_try.disarm();   // a try has succeeded when its answer begins
+  r.retrying.reset();
   t.stopper.target(t.exchange, &r.exchange);
   r.status = (*head)->status;
   r.detail = Detail::kViaUpstream;
@@ -369,6 +370,14 @@ net::Task<> forward(Request& r) {
     if (!replay) {
       if (why.retry != base::Retry::kAlways || retried >= allowed) {
         if (why.retry == base::Retry::kAlways && allowed > 0) r.flags.add("URX");
+        co_await give_up(r, why, retried > 0);
+        co_return;
+      }
+      // Envoy: more retries than the cluster may have at once is no retry, and the flag UO beside the failure's own.
+      r.retrying.reset();
+      upstream::Cluster* const live = r.state.cluster(*r.snapshot, r.decision.cluster);
+      if (live && !r.retrying.emplace(*live)) {
+        r.flags.add(Detail::kUpstreamOverflow);
         co_await give_up(r, why, retried > 0);
         co_return;
       }

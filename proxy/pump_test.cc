@@ -67,6 +67,51 @@ TEST_F(Pump, ConnectRefusedEverywhere_503_URX_UF) {
   EXPECT_TRUE(has(lines_.lines[0], " 503 URX,UF ")) << lines_.lines[0];
 }
 
+std::string with_pool(const char* pool) {
+  return std::string(kMesh) + "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: pools, namespace: default}\nspec: {host: \"*.local\", trafficPolicy: {connectionPool: " + pool + "}}\n";
+}
+
+TEST_F(Pump, MoreRetriesThanTheClusterMayHave_AreNone_503_UO_UF) {
+  publish(with_pool("{http: {maxRetries: 1}}"));
+  dialer_.refuse = 2;
+  Peer& first = client();
+  first.say(get("/1"));   // waits for its second try
+  Peer& second = client();
+  second.say(get("/2"));
+  EXPECT_TRUE(second.got.starts_with("HTTP/1.1 503 ")) << second.got;
+  EXPECT_TRUE(has(second.got, "reset reason: remote connection failure"));
+  EXPECT_FALSE(has(second.got, "retried and the latest"));
+  EXPECT_FALSE(has(second.got, "x-envoy-overloaded")) << "the failure's own answer";
+  ASSERT_EQ(lines_.lines.size(), 1u);
+  EXPECT_TRUE(has(lines_.lines[0], " 503 UO,UF ")) << lines_.lines[0];
+  worker_.advance(1s);
+  server().say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n");
+  EXPECT_TRUE(has(first.got, "200 OK")) << first.got;
+  // Its answer has begun, so the place is free although the body is not there yet.
+  dialer_.refuse = 1;
+  Peer& third = client();
+  third.say(get("/3"));
+  worker_.advance(1s);
+  server().say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_TRUE(has(third.got, "200 OK")) << third.got;
+}
+
+TEST_F(Pump, MoreRequestsThanTheClusterMayHave_503_UO) {
+  publish(with_pool("{http: {http2MaxRequests: 1}}"));
+  Peer& first = client();
+  first.say(get("/1", "", "one"));
+  Peer& s = server();
+  Peer& second = client();
+  second.say(get("/2", "", "one"));
+  EXPECT_TRUE(second.got.starts_with("HTTP/1.1 503 ")) << second.got;
+  EXPECT_TRUE(has(second.got, "x-envoy-overloaded: true\r\n"));
+  EXPECT_TRUE(second.got.ends_with("reset reason: overflow"));
+  EXPECT_TRUE(has(lines_.lines.at(0), " 503 UO ")) << lines_.lines[0];
+  s.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  second.say(get("/3", "", "one"));
+  EXPECT_TRUE(has(s.got, "GET /3")) << s.got;
+}
+
 TEST_F(Pump, IdleConnectionDiesUnderARequest_OneSafeReplay) {
   Peer& c = client();
   c.say(get("/1", "", "one"));

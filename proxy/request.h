@@ -59,6 +59,7 @@ struct Request {
   const base::ClusterSettings* settings = nullptr; // of the cluster, from the snapshot
 
   uint32_t attempts = 0;
+  std::optional<upstream::RetryPlace> retrying;    // while a try after the first one has no answer
   uint16_t status = 0;                             // 0: no final head was sent
   Flags flags;
   uint16_t sys = 0;                                // errno of the connect that failed last

@@ -9,6 +9,7 @@ namespace {
 using base::Detail;
 
 constexpr Error kIdle{.code = base::Code::kTimeout, .detail = Detail::kStreamIdleTimeout};
+constexpr Error kTooOld{.code = base::Code::kTimeout, .detail = Detail::kMaxConnectionDuration};
 constexpr Error kOtherSide{.code = base::Code::kReset};
 
 // Both streams of a tunnel end together when one breaks; a clean end of one direction leaves the other open (half-close).
@@ -84,10 +85,13 @@ net::Task<> serve_tcp(WorkerState& state, Connection& connection, std::shared_pt
   connection.waits_for = "bytes";
   Tunnel tunnel(*connection.stream, leased->stream());
   net::Deadline idle(state.worker, tunnel);
-  const auto idle_time = record.settings->idle_timeout;
+  net::Deadline at_most(state.worker, tunnel);
+  if (const auto most = record.settings->max_connection_duration; most.count() > 0) at_most.arm(most, kTooOld);
+  const auto idle_time = record.settings->tcp_idle_timeout;
   if (idle_time.count() > 0) idle.arm(idle_time, kIdle);
   co_await net::both(copy(*connection.stream, leased->stream(), tunnel, idle, idle_time, record.received),
                      copy(leased->stream(), *connection.stream, tunnel, idle, idle_time, record.sent));
+  if (tunnel.cancelled() && tunnel.why().detail == Detail::kMaxConnectionDuration) record.fail(tunnel.why().detail);
 }
 
 }  // namespace proxy

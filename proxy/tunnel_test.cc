@@ -30,6 +30,33 @@ TEST_F(Pump, Tcp_ResetTravelsOn) {
   EXPECT_TRUE(c.broken);
 }
 
+TEST_F(Pump, Tcp_ConnectionPoolBoundsTunnels) {
+  const auto with = [](const char* tcp) {
+    return std::string(kMesh) + "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: shop, namespace: default}\nspec: {host: shop, trafficPolicy: {connectionPool: {tcp: " + tcp + "}}}\n";
+  };
+  publish(with("{maxConnections: 1, idleTimeout: 5s}"));
+  Peer& first = client(90);
+  Peer& s = server();
+  Peer& second = client(90);
+  EXPECT_TRUE(second.ended);
+  EXPECT_TRUE(has(lines_.lines.at(0), " UO ")) << lines_.lines[0];
+  worker_.advance(4s);
+  s.say("x");
+  worker_.advance(4s);
+  EXPECT_FALSE(first.ended) << "a byte in either direction counts";
+  worker_.advance(2s);
+  EXPECT_TRUE(first.ended);
+  publish(with("{maxConnectionDuration: 7s, idleTimeout: 0s}"));
+  Peer& third = client(90);
+  Peer& t = server();
+  worker_.advance(6s);
+  t.say("x");
+  EXPECT_FALSE(third.ended);
+  worker_.advance(2s);
+  EXPECT_TRUE(third.ended);
+  EXPECT_TRUE(has(lines_.lines.back(), " DT ")) << lines_.lines.back();
+}
+
 TEST_F(Pump, UndeclaredPort_WhoeverSpeaksFirstDecides) {
   Peer& silent = client(91);
   EXPECT_TRUE(dialer_.dialled.empty()) << "no dial before the patience is over";

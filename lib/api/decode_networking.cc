@@ -41,21 +41,48 @@ void check_client_tls(const Cursor& at) {
   if (at["credentialName"] && (at["clientCertificate"] || at["privateKey"] || at["caCertificates"])) at["credentialName"].error("credentialName and certificate files cannot stand together");
 }
 
+void check_outlier(const Cursor& block) {
+  if (block["consecutiveLocalOriginFailures"] && !block["splitExternalLocalOriginErrors"].truth())
+    block["consecutiveLocalOriginFailures"].error("consecutiveLocalOriginFailures needs splitExternalLocalOriginErrors: true");
+  if (block["consecutiveErrors"]) block["consecutiveErrors"].warn("IST0002", "consecutiveErrors is ignored by Istio; use consecutive5xxErrors or consecutiveGatewayErrors");
+}
+
+std::optional<ConnectionPool> connection_pool(const Cursor& at) {
+  if (!at) return std::nullopt;
+  const Cursor tcp = at["tcp"], http = at["http"];
+  if (!tcp && !http) at.error("connectionPool is empty; give tcp, http or both");
+  const auto threshold = [](const Cursor& field) { return static_cast<uint32_t>(field.number()); };
+  ConnectionPool out;   // durations that are absent have no text, and no value
+  out.max_connections = threshold(tcp["maxConnections"]);
+  out.connect_timeout = parse_duration(tcp["connectTimeout"].text());
+  out.max_connection_duration = parse_duration(tcp["maxConnectionDuration"].text());
+  out.tcp_idle_timeout = parse_duration(tcp["idleTimeout"].text());
+  out.max_pending = threshold(http["http1MaxPendingRequests"]);
+  out.max_requests = threshold(http["http2MaxRequests"]);
+  out.max_requests_per_connection = threshold(http["maxRequestsPerConnection"]);
+  out.max_retries = threshold(http["maxRetries"]);
+  out.idle_timeout = parse_duration(http["idleTimeout"].text());
+  const Cursor upgrade = http["h2UpgradePolicy"], same = http["useClientProtocol"];
+  const bool upgrades = upgrade.text() == "UPGRADE";
+  if (upgrades && same.truth()) same.error("useClientProtocol and h2UpgradePolicy UPGRADE cannot stand together");
+  // Their other values say what is done anyway.
+  if (upgrades) upgrade.warn("NOT_IMPLEMENTED", "h2UpgradePolicy UPGRADE is not implemented yet: the port's protocol is spoken");
+  if (same.truth()) same.warn("NOT_IMPLEMENTED", "useClientProtocol is not implemented yet: the port's protocol is spoken");
+  return out;
+}
+
 // Blocks that have no effect yet are validated all the same.
-std::optional<base::LoadBalancer> traffic_policy(const Cursor& at) {
+PolicyBlocks policy_blocks(const Cursor& at) {
   check_client_tls(at["tls"]);
-  const auto outlier = [](const Cursor& block) {
-    if (block["consecutiveLocalOriginFailures"] && !block["splitExternalLocalOriginErrors"].truth())
-      block["consecutiveLocalOriginFailures"].error("consecutiveLocalOriginFailures needs splitExternalLocalOriginErrors: true");
-    if (block["consecutiveErrors"]) block["consecutiveErrors"].warn("IST0002", "consecutiveErrors is ignored by Istio; use consecutive5xxErrors or consecutiveGatewayErrors");
-  };
-  outlier(at["outlierDetection"]);
-  for (const Cursor& port : at["portLevelSettings"].items()) {
-    load_balancer(port["loadBalancer"]);
-    check_client_tls(port["tls"]);
-    outlier(port["outlierDetection"]);
-  }
-  return load_balancer(at["loadBalancer"]);
+  check_outlier(at["outlierDetection"]);
+  return {load_balancer(at["loadBalancer"]), connection_pool(at["connectionPool"])};
+}
+
+TrafficPolicy traffic_policy(const Cursor& at) {
+  TrafficPolicy out{policy_blocks(at), {}};
+  for (const Cursor& port : at["portLevelSettings"].items())
+    out.ports.emplace_back(static_cast<uint16_t>(port["port"]["number"].number()), policy_blocks(port));
+  return out;
 }
 
 void check_server_tls(const Cursor& tls, const std::string& protocol) {
@@ -164,12 +191,12 @@ DestinationRule decode_destination_rule(const Meta& meta, const Cursor& spec) {
   rules::host(spec["host"]);
   out.export_to = spec["exportTo"].texts();
   rules::export_to(spec["exportTo"], false);
-  out.load_balancer = traffic_policy(spec["trafficPolicy"]);
+  if (spec["trafficPolicy"]) out.policy = traffic_policy(spec["trafficPolicy"]);
   for (const Cursor& item : spec["subsets"].items()) {
     Subset subset;
     subset.name = item["name"].marked_text();
     subset.labels = item["labels"].labels();
-    subset.load_balancer = traffic_policy(item["trafficPolicy"]);
+    subset.policy = traffic_policy(item["trafficPolicy"]);
     subset.at = item.mark();
     rules::subset_name(item["name"]);
     for (const Subset& other : out.subsets)

@@ -203,12 +203,40 @@ TEST(VirtualService, EveryServedVersionAndJson_MeanTheSame) {
   EXPECT_NE(json.objects.at(0)->as<VirtualService>(), nullptr) << testing::PrintToString(json.lines);
 }
 
+TEST(DestinationRule, ConnectionPool_IsDecoded) {
+  const Decoded decoded = decode_text(
+      "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: r}\nspec:\n  host: reviews\n  trafficPolicy:\n"
+      "    connectionPool:\n      tcp: {maxConnections: 1, connectTimeout: 30ms, idleTimeout: 0s, maxConnectionDuration: 1h}\n"
+      "      http: {http1MaxPendingRequests: 2, http2MaxRequests: 3, maxRequestsPerConnection: 4, maxRetries: 5, idleTimeout: 6s,\n"
+      "             h2UpgradePolicy: DO_NOT_UPGRADE, useClientProtocol: false}\n"
+      "    portLevelSettings: [{port: {number: 90}, connectionPool: {http: {useClientProtocol: true}}, tls: {mode: DISABLE}}]\n");
+  const auto* rule = decoded.objects.at(0)->as<DestinationRule>();
+  ASSERT_NE(rule, nullptr) << testing::PrintToString(decoded.lines);
+  const ConnectionPool& pool = *rule->policy->pool;
+  EXPECT_EQ(pool.max_connections, 1u);
+  EXPECT_EQ(pool.max_pending, 2u);
+  EXPECT_EQ(pool.max_requests, 3u);
+  EXPECT_EQ(pool.max_requests_per_connection, 4u);
+  EXPECT_EQ(pool.max_retries, 5u);
+  EXPECT_EQ(pool.connect_timeout, std::chrono::milliseconds(30));
+  EXPECT_EQ(pool.tcp_idle_timeout, std::chrono::milliseconds(0));
+  EXPECT_EQ(pool.max_connection_duration, std::chrono::hours(1));
+  EXPECT_EQ(pool.idle_timeout, std::chrono::seconds(6));
+  ASSERT_EQ(rule->policy->ports.size(), 1u);
+  EXPECT_EQ(rule->policy->ports[0].first, 90);
+  EXPECT_EQ(rule->policy->ports[0].second.pool->connect_timeout, std::nullopt);
+  EXPECT_THAT(decoded.lines,
+              testing::UnorderedElementsAre(
+                  HasSubstr("portLevelSettings[0].tls: tls is not implemented yet"),
+                  HasSubstr("a.yaml:11:89: warning NOT_IMPLEMENTED DestinationRule/default/r spec.trafficPolicy.portLevelSettings[0].connectionPool.http.useClientProtocol")));
+}
+
 TEST(DestinationRule, Fields_AreDecoded) {
   const Decoded decoded = decode_text("apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: r}\nspec:\n  host: reviews\n  trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}\n  subsets:\n  - name: V1\n    labels: {version: v1}\n    trafficPolicy: {loadBalancer: {simple: RANDOM}}\n");
   const auto* rule = decoded.objects.at(0)->as<DestinationRule>();
   ASSERT_NE(rule, nullptr) << testing::PrintToString(decoded.lines);
-  EXPECT_EQ(rule->load_balancer, base::LoadBalancer::kRoundRobin);
-  EXPECT_EQ(rule->subsets.at(0).load_balancer, base::LoadBalancer::kRandom);
+  EXPECT_EQ(rule->policy->load_balancer, base::LoadBalancer::kRoundRobin);
+  EXPECT_EQ(rule->subsets.at(0).policy.load_balancer, base::LoadBalancer::kRandom);
   EXPECT_EQ(rule->subsets[0].name.value, "V1");
   EXPECT_EQ(rule->subsets[0].at.line, 8);
   EXPECT_TRUE(decoded.lines.empty());

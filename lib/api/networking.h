@@ -73,17 +73,29 @@ struct VirtualService {
   size_t tcp_rules = 0, tls_rules = 0;   // counted only: not implemented yet, the reader has warned
 };
 
+// trafficPolicy.connectionPool. Istio: a threshold of 0 is one that was not set, and there is none then.
+struct ConnectionPool {
+  uint32_t max_connections = 0, max_pending = 0, max_requests = 0, max_retries = 0, max_requests_per_connection = 0;
+  std::optional<std::chrono::milliseconds> connect_timeout, max_connection_duration, tcp_idle_timeout, idle_timeout;
+};
+struct PolicyBlocks {
+  std::optional<base::LoadBalancer> load_balancer;
+  std::optional<ConnectionPool> pool;
+};
+struct TrafficPolicy : PolicyBlocks {
+  std::vector<std::pair<uint16_t, PolicyBlocks>> ports;   // portLevelSettings, by port of the service; the first of a number counts
+};
 struct Subset {
   Text name;
   Labels labels;
-  std::optional<base::LoadBalancer> load_balancer;
+  TrafficPolicy policy;
   doc::Mark at;
 };
 struct DestinationRule {
   Meta meta;
   Text host;
   std::vector<Text> export_to;
-  std::optional<base::LoadBalancer> load_balancer;
+  std::optional<TrafficPolicy> policy;
   std::vector<Subset> subsets;
 };
 

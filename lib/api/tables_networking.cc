@@ -117,7 +117,7 @@ constexpr Field kLoadBalancerFields[] = {choice("simple", kLoadBalancerWords), p
 constexpr Message kLoadBalancer{kLoadBalancerFields};
 constexpr Field kKeepaliveFields[] = {integer("probes"), duration("time"), duration("interval")};
 constexpr Message kKeepalive{kKeepaliveFields};
-constexpr Field kTcpPoolFields[] = {integer("maxConnections", 0, 0x7FFFFFFF), duration("connectTimeout"), message("tcpKeepalive", kKeepalive),
+constexpr Field kTcpPoolFields[] = {integer("maxConnections", 0, 0x7FFFFFFF), duration("connectTimeout"), pending(message("tcpKeepalive", kKeepalive), "the kernel's defaults hold"),
                                     duration("maxConnectionDuration"), duration("idleTimeout", 0)};
 constexpr Message kTcpPool{kTcpPoolFields};
 constexpr Words kUpgradePolicies = {"DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"};
@@ -125,7 +125,7 @@ constexpr Field kHttp2KeepAliveFields[] = {duration("interval"), duration("timeo
 constexpr Message kHttp2KeepAlive{kHttp2KeepAliveFields};
 constexpr Field kHttpPoolFields[] = {integer("http1MaxPendingRequests", 0, 0x7FFFFFFF), integer("http2MaxRequests", 0, 0x7FFFFFFF), integer("maxRequestsPerConnection", 0, 536'870'912),
                                      integer("maxRetries", 0, 0x7FFFFFFF), duration("idleTimeout", 0), choice("h2UpgradePolicy", kUpgradePolicies),
-                                     truth("useClientProtocol"), integer("maxConcurrentStreams", 0, 0x7FFFFFFF), message("http2KeepAlive", kHttp2KeepAlive)};
+                                     truth("useClientProtocol"), pending(integer("maxConcurrentStreams", 0, 0x7FFFFFFF)), pending(message("http2KeepAlive", kHttp2KeepAlive))};
 constexpr Message kHttpPool{kHttpPoolFields};
 constexpr Field kPoolFields[] = {message("tcp", kTcpPool), message("http", kHttpPool)};
 constexpr Message kPool{kPoolFields};
@@ -145,10 +145,10 @@ constexpr Message kProxyProtocol{kProxyProtocolFields};
 constexpr Field kRetryBudgetFields[] = {number("percent"), integer("minRetryConcurrency"), duration("budgetInterval")};
 constexpr Message kRetryBudget{kRetryBudgetFields};
 constexpr Field kPortPolicyFields[] = {required(message("port", kPortSelector)), message("loadBalancer", kLoadBalancer), message("connectionPool", kPool),
-                                       message("outlierDetection", kOutlier), message("tls", kClientTls)};
+                                       pending(message("outlierDetection", kOutlier)), pending(message("tls", kClientTls))};
 constexpr Message kPortPolicy{kPortPolicyFields};
-constexpr Field kTrafficPolicyFields[] = {message("loadBalancer", kLoadBalancer), pending(message("connectionPool", kPool)), pending(message("outlierDetection", kOutlier)),
-                                          pending(message("tls", kClientTls)), pending(list(message("portLevelSettings", kPortPolicy))), pending(message("tunnel", kTunnel)),
+constexpr Field kTrafficPolicyFields[] = {message("loadBalancer", kLoadBalancer), message("connectionPool", kPool), pending(message("outlierDetection", kOutlier)),
+                                          pending(message("tls", kClientTls)), list(message("portLevelSettings", kPortPolicy)), pending(message("tunnel", kTunnel)),
                                           pending(message("proxyProtocol", kProxyProtocol)), pending(message("retryBudget", kRetryBudget))};
 constexpr Message kTrafficPolicy{kTrafficPolicyFields};
 constexpr Field kSubsetFields[] = {required(text("name")), text_map("labels"), message("trafficPolicy", kTrafficPolicy)};

@@ -41,7 +41,10 @@ struct ClusterSettings {
   bool original_dst = false;                     // dial the address the client dialled; endpoints are ignored
   bool from_inbound_address = false;             // bind 127.0.0.6 / ::6, so that our own rules let the connection pass (init.md §2)
   bool preserve_header_case = false;             // names go out as they came in (Istio: proxyHeaders.preserveHttp1HeaderCase)
-  std::chrono::milliseconds connect_timeout{10'000}, idle_timeout{3'600'000};
+  std::chrono::milliseconds connect_timeout{10'000};
+  std::chrono::milliseconds idle_timeout{3'600'000};       // of a pooled connection; 0: for ever
+  std::chrono::milliseconds tcp_idle_timeout{3'600'000};   // of a tunnel, without a byte in either direction; 0: for ever
+  std::chrono::milliseconds max_connection_duration{0};    // 0: as long as it likes
   uint32_t max_connections = ~0u, max_pending = ~0u, max_requests = ~0u, max_retries = ~0u;
   uint32_t max_requests_per_connection = 0;      // 0 = unlimited
   // Labels of the destination service for metrics; empty = unknown.

@@ -29,6 +29,7 @@ namespace base {
   row(PerTryTimeout,           "upstream_per_try_timeout",                         "UT",  504, "upstream request timeout") \
   row(StreamIdleTimeout,       "stream_idle_timeout",                              "SI",  408, "stream timeout")       \
   row(MaxStreamDuration,       "max_duration_timeout",                             "UMSDR", 408, "upstream max stream duration reached") \
+  row(MaxConnectionDuration,   "max_connection_duration",                          "DT",  0,   "")                     \
   row(DownstreamDisconnect,    "downstream_remote_disconnect",                     "DC",  0,   "")                     \
   row(DownstreamLocalDisconnect, "downstream_local_disconnect",                    "DC",  0,   "")                     \
   row(RequestHeadTimeout,      "request_header_timeout",                           "DPE", 408, "stream timeout")       \

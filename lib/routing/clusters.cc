@@ -4,10 +4,12 @@
 
 namespace routing {
 namespace {
-base::ClusterSettings settings_of(const KnownService& service, const KnownService::Port& port, std::string_view subset, base::LoadBalancer balancer,
+base::ClusterSettings settings_of(const KnownService& service, const KnownService::Port& port, const EffectiveRule& rule, const api::Subset* subset,
                                   const api::MeshConfig& config) {
+  const api::PolicyBlocks blocks = rule.blocks(subset, port.number);
+  const auto balancer = blocks.load_balancer.value_or(base::LoadBalancer::kLeastRequest);
   base::ClusterSettings out;
-  out.name = outbound_cluster(port.number, subset, service.host);
+  out.name = outbound_cluster(port.number, subset ? std::string_view(subset->name.value) : std::string_view(), service.host);
   out.load_balancer = balancer;
   out.protocol = upstream_protocol(port.protocol);
   // PASSTHROUGH: the address the client dialled, whatever the endpoints are.
@@ -17,6 +19,7 @@ base::ClusterSettings settings_of(const KnownService& service, const KnownServic
   out.service_host = service.host;
   out.service_name = service.name;
   out.service_namespace = service.name_space;
+  if (blocks.pool) apply(*blocks.pool, out);
   return out;
 }
 
@@ -51,11 +54,9 @@ void ClusterTable::add_outbound(const Registry& registry, const DestinationRules
   add(fixed(kBlackHoleCluster, config, false));
   for (const auto& service : registry.services()) {
     const EffectiveRule rule = rules.rule_for(service);
-    const auto balancer = rule.load_balancer.value_or(base::LoadBalancer::kLeastRequest);
     for (const auto& port : service.ports) {
-      add(settings_of(service, port, {}, balancer, config), {&service, port.number, {}});
-      for (const auto& subset : rule.subsets)
-        add(settings_of(service, port, subset.name.value, subset.load_balancer.value_or(balancer), config), {&service, port.number, subset.labels});
+      add(settings_of(service, port, rule, nullptr, config), {&service, port.number, {}});
+      for (const auto& subset : rule.subsets) add(settings_of(service, port, rule, &subset, config), {&service, port.number, subset.labels});
     }
   }
 }

@@ -44,8 +44,9 @@ Compiled compile(const api::Mesh& mesh, const Proxy& self) {
   tables->config = config_for(mesh, self, out.problems);
   auto registry = std::make_shared<const Registry>(mesh, self, out.problems);
   tables->registry = registry;
-  tables->clusters.add_outbound(*registry, DestinationRules(mesh, self), tables->config);
-  Build build{mesh, tables->self, tables->config, *registry, *tables, out.problems};
+  const DestinationRules rules(mesh, self);
+  tables->clusters.add_outbound(*registry, rules, tables->config);
+  Build build{mesh, tables->self, tables->config, *registry, *tables, out.problems, rules};
   if (self.role == Proxy::Role::kGateway) {
     build_gateway(build);
   } else {

@@ -97,6 +97,68 @@ TEST(Compile, ClusterSettings_SayWhatTheServiceIs) {
   EXPECT_TRUE(cluster(*compiled.snapshot, "InboundPassthroughCluster")->from_inbound_address);
 }
 
+// As "connections pending requests retries per-connection connect idle tcp-idle duration", thresholds that are none as "-".
+std::string pool_of(const Compiled& compiled, std::string_view name) {
+  const auto* settings = cluster(*compiled.snapshot, name);
+  if (!settings) return "no such cluster";
+  std::string out;
+  for (const uint32_t value : {settings->max_connections, settings->max_pending, settings->max_requests, settings->max_retries})
+    out += (value == ~0u ? "-" : std::to_string(value)) + ' ';
+  out += std::to_string(settings->max_requests_per_connection);
+  for (const auto time : {settings->connect_timeout, settings->idle_timeout, settings->tcp_idle_timeout, settings->max_connection_duration})
+    out += ' ' + std::to_string(time.count());
+  return out;
+}
+
+constexpr const char* kPools = R"(
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: shop}
+spec:
+  host: web
+  trafficPolicy:
+    loadBalancer: {simple: RANDOM}
+    connectionPool:
+      tcp: {maxConnections: 7, connectTimeout: 250ms, idleTimeout: 0s, maxConnectionDuration: 90s}
+      http: {http1MaxPendingRequests: 2, http2MaxRequests: 3, maxRetries: 4, maxRequestsPerConnection: 5, idleTimeout: 8s}
+    portLevelSettings:
+    - {port: {number: 90}, connectionPool: {tcp: {maxConnections: 0}, http: {maxRetries: 1}}}
+    - {port: {number: 91}, loadBalancer: {simple: ROUND_ROBIN}}
+  subsets:
+  - {name: plain, labels: {version: v2}}
+  - {name: own, labels: {version: v2}, trafficPolicy: {connectionPool: {http: {http2MaxRequests: 9}}}}
+  - name: port
+    labels: {version: v2}
+    trafficPolicy:
+      connectionPool: {tcp: {maxConnections: 1}}
+      portLevelSettings: [{port: {number: 80}, connectionPool: {tcp: {maxConnections: 2}}}]
+)";
+
+TEST(Compile, ConnectionPool_BlockByBlockFromSubsetPortAndRule) {
+  std::string text(kMesh);
+  const auto begin = text.find("---\napiVersion: networking.istio.io/v1\nkind: DestinationRule"), end = text.find("---", begin + 4);
+  text.replace(begin, end - begin, std::string(kPools).substr(1));
+  const auto mesh = mesh_of(text);
+  const auto compiled = compile(mesh, self_of(mesh));
+  const auto outbound = [&](std::string_view port_and_subset) { return pool_of(compiled, "outbound|" + std::string(port_and_subset) + "|web.shop.svc.cluster.local"); };
+  const std::string whole = "7 2 3 4 5 250 8000 0 90000", none = "- - - - 0 10000 3600000 3600000 0";
+  EXPECT_EQ(outbound("80|"), whole);
+  EXPECT_EQ(outbound("80|plain"), whole);
+  EXPECT_EQ(outbound("90|"), "- - - 1 0 10000 3600000 3600000 0") << "the port's block replaces the rule's as a unit; 0 is none";
+  EXPECT_EQ(outbound("91|"), none) << "a port entry without the block still hides the rule's";
+  EXPECT_EQ(cluster(*compiled.snapshot, "outbound|91||web.shop.svc.cluster.local")->load_balancer, base::LoadBalancer::kRoundRobin);
+  EXPECT_EQ(cluster(*compiled.snapshot, "outbound|90||web.shop.svc.cluster.local")->load_balancer, base::LoadBalancer::kLeastRequest);
+  EXPECT_EQ(cluster(*compiled.snapshot, "outbound|80|own|web.shop.svc.cluster.local")->load_balancer, base::LoadBalancer::kRandom);
+  EXPECT_EQ(outbound("80|own"), "- - 9 - 0 10000 3600000 3600000 0");
+  EXPECT_EQ(outbound("91|own"), "- - 9 - 0 10000 3600000 3600000 0") << "the subset's block wins over the rule's port entry";
+  EXPECT_EQ(outbound("80|port"), "2 - - - 0 10000 3600000 3600000 0");
+  EXPECT_EQ(outbound("90|port"), "1 - - - 0 10000 3600000 3600000 0");
+  EXPECT_EQ(pool_of(compiled, "inbound|8080||"), whole) << "the pool holds on the server's side too";
+  EXPECT_EQ(cluster(*compiled.snapshot, "inbound|8080||")->load_balancer, base::LoadBalancer::kPassthrough);
+  EXPECT_EQ(pool_of(compiled, "PassthroughCluster"), none);
+}
+
 TEST(Compile, ClusterNames_AreUniqueAndEndpointsInTheirOrder) {
   const auto mesh = mesh_of(kMesh);
   const auto compiled = compile(mesh, self_of(mesh));

@@ -16,7 +16,43 @@ std::set<std::string_view> audience(const api::DestinationRule& rule) {
 }
 // Exact names are more specific than any wildcard; of wildcards the longer one.
 size_t weight_of(std::string_view host) noexcept { return is_wildcard(host) ? host.size() : host.size() + (size_t{1} << 32); }
+
+template <class Block>
+using Member = std::optional<Block> api::PolicyBlocks::*;
+
+// False: this policy says nothing about the block, and the level above decides.
+template <class Block>
+bool take(const api::TrafficPolicy& policy, uint16_t port, Member<Block> block, std::optional<Block>& out) {
+  const auto entry = std::ranges::find(policy.ports, port, &std::pair<uint16_t, api::PolicyBlocks>::first);
+  out = entry != policy.ports.end() ? entry->second.*block : policy.*block;
+  return entry != policy.ports.end() || out;
+}
+
+template <class Block>
+std::optional<Block> block_of(const EffectiveRule& rule, const api::Subset* subset, uint16_t port, Member<Block> block) {
+  std::optional<Block> out;
+  if (subset && take(subset->policy, port, block, out)) return out;
+  if (rule.policy) take(*rule.policy, port, block, out);
+  return out;
+}
 }  // namespace
+
+api::PolicyBlocks EffectiveRule::blocks(const api::Subset* subset, uint16_t port) const {
+  return {block_of(*this, subset, port, &api::PolicyBlocks::load_balancer), block_of(*this, subset, port, &api::PolicyBlocks::pool)};
+}
+
+void apply(const api::ConnectionPool& pool, base::ClusterSettings& settings) {
+  const auto threshold = [](uint32_t value) { return value == 0 ? ~0u : value; };
+  settings.max_connections = threshold(pool.max_connections);
+  settings.max_pending = threshold(pool.max_pending);
+  settings.max_requests = threshold(pool.max_requests);
+  settings.max_retries = threshold(pool.max_retries);
+  settings.max_requests_per_connection = pool.max_requests_per_connection;
+  settings.connect_timeout = pool.connect_timeout.value_or(settings.connect_timeout);
+  settings.idle_timeout = pool.idle_timeout.value_or(settings.idle_timeout);
+  settings.tcp_idle_timeout = pool.tcp_idle_timeout.value_or(settings.tcp_idle_timeout);
+  settings.max_connection_duration = pool.max_connection_duration.value_or(settings.max_connection_duration);
+}
 
 DestinationRules::DestinationRules(const api::Mesh& mesh, const Proxy& self) : self_(self), root_(mesh.config.root_namespace) {
   for (const auto* rule : mesh.destination_rules) {
@@ -51,7 +87,7 @@ EffectiveRule DestinationRules::rule_for(const KnownService& service) const {
   std::set<std::string_view> names;
   for (const auto* entry : rules) {
     if (audience(*entry->rule) != audience(*rules.front()->rule)) continue;
-    if (!out.load_balancer) out.load_balancer = entry->rule->load_balancer;
+    if (!out.policy) out.policy = entry->rule->policy;
     for (const auto& subset : entry->rule->subsets)
       if (names.insert(subset.name.value).second) out.subsets.push_back(subset);
   }

@@ -55,6 +55,8 @@ class InboundListeners {
       settings.service_host = service.host;
       settings.service_name = service.name;
       settings.service_namespace = service.name_space;
+      // traffic.md §2.2.3: of the service's own rule only the pool holds on this side.
+      if (const auto pool = build_.rules.rule_for(service).blocks(nullptr, port.number).pool) apply(*pool, settings);
       const auto kind = is_opaque(port.protocol) ? Listener::Kind::kTcp : is_http(port.protocol) ? Listener::Kind::kHttp : Listener::Kind::kAuto;
       const uint32_t listener = add_listener(kind, here, std::move(settings), port.number);
       build_.tables.inbound_by_port.emplace(here, listener);

@@ -55,6 +55,7 @@ struct Build {
   const Registry& registry;
   Snapshot::Tables& tables;
   doc::Problems& problems;
+  const DestinationRules& rules;
 
   uint32_t add_listener(Listener listener) {
     tables.listeners.push_back(std::move(listener));

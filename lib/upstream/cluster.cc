@@ -53,6 +53,13 @@ net::Task<Result<TcpLease>> Cluster::connect_tcp(const PickContext& pick, Acquir
   return Pool::connect_tcp(pool_, pick, owner);
 }
 
+// ---- RetryPlace
+
+RetryPlace::RetryPlace(Cluster& cluster) : limits_(cluster.pool_->take_retry()) {}
+RetryPlace::~RetryPlace() {
+  if (limits_) limits_->retries.fetch_sub(1, std::memory_order_relaxed);
+}
+
 // ---- Clusters
 
 namespace {

@@ -102,7 +102,7 @@ class Cluster {
   ~Cluster();                                          // retires: leases and waiting acquires go on without it
 
   const base::ClusterSettings& settings() const noexcept;
-  SharedLimits& limits() const noexcept;               // requests, connections and pending are counted here; retries by the pump
+  SharedLimits& limits() const noexcept;               // requests, connections and pending are counted here; retries by RetryPlace
   void update_settings(std::shared_ptr<const base::ClusterSettings> settings);
   // Idle connections to endpoints that are gone close at once, busy ones when their exchange ends.
   void update_endpoints(std::shared_ptr<const base::EndpointSet> endpoints);
@@ -131,13 +131,27 @@ class Cluster {
     std::string name;
     std::shared_ptr<const base::ClusterSettings> settings;
     std::vector<EndpointView> endpoints;
-    uint64_t connections_total = 0, connect_failures = 0, requests_total = 0, pending_overflow = 0;
+    uint64_t connections_total = 0, connect_failures = 0, requests_total = 0, pending_overflow = 0, retry_overflow = 0;
     uint32_t connections_active = 0, requests_active = 0, pending = 0;
   };
   View view() const;                                   // for /clusters; this worker's share
 
  private:
+  friend class RetryPlace;
   std::shared_ptr<Pool> pool_;                         // leases in flight keep it
+};
+
+// A place among the retries that run at the same time (Istio: connectionPool.http.maxRetries), from the decision to try again
+// until that try has its answer or has failed. False when max_retries run already; that is counted. May outlive the cluster.
+class RetryPlace {
+ public:
+  explicit RetryPlace(Cluster& cluster);
+  RetryPlace(const RetryPlace&) = delete;
+  ~RetryPlace();
+  explicit operator bool() const noexcept { return limits_ != nullptr; }
+
+ private:
+  std::shared_ptr<SharedLimits> limits_;
 };
 
 // All clusters of one worker, by name.

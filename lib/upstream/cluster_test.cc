@@ -343,6 +343,43 @@ TEST(Limits, OtherEndpointWithoutConnection_MayAlwaysOpenOne) {
   EXPECT_TRUE(third.lease);
 }
 
+TEST(Limits, MaxRetries_PlacesComeBack) {
+  World world(settings([](auto& s) { s.max_retries = 2; }));
+  std::optional<RetryPlace> first(std::in_place, *world.cluster), second(std::in_place, *world.cluster);
+  EXPECT_TRUE(*first && *second);
+  EXPECT_FALSE(RetryPlace(*world.cluster));
+  EXPECT_EQ(world.cluster->view().retry_overflow, 1u);
+  EXPECT_EQ(world.limits->retries.load(), 2u);
+  second.reset();
+  EXPECT_TRUE(RetryPlace(*world.cluster));
+  world.cluster.reset();   // a place may outlive its cluster
+  first.reset();
+  EXPECT_EQ(world.limits->retries.load(), 0u);
+}
+
+TEST(Pool, MaxConnectionDuration_EndsIdleAndUsedConnections) {
+  World world(settings([](auto& s) { s.max_connection_duration = 10s; }));
+  Call first, second, third;
+  world.run(first);
+  world.worker.advance(6s);
+  world.serve(first, 0);
+  world.run(second);
+  EXPECT_TRUE(second.lease->reused());
+  world.worker.advance(5s);   // over in the middle of an exchange, which ends normally
+  world.serve(second, 0);
+  EXPECT_EQ(second.status, 200);
+  EXPECT_EQ(world.connections(), 0u);
+  world.run(third);
+  EXPECT_FALSE(third.lease->reused());
+  world.worker.advance(4s);
+  world.serve(third, 1);
+  EXPECT_EQ(world.connections(), 1u);
+  world.worker.advance(5999ms);
+  EXPECT_EQ(world.connections(), 1u);
+  world.worker.advance(2ms);
+  EXPECT_EQ(world.connections(), 0u) << "an idle one does not wait for its next request";
+}
+
 TEST(Limits, MaxRequests_OverflowsWithoutConnecting) {
   World world(settings([](auto& s) { s.max_requests = 1; }));
   Call first, second, third;

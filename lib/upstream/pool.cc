@@ -64,7 +64,7 @@ void warn_of_http2(const base::ClusterSettings& settings) {
 
 Connection::Connection(Pool& its_pool, Host& its_host, std::unique_ptr<net::Stream> stream, uint64_t its_generation)
     : worker(its_pool.worker()), pool(its_pool), host(its_host), client(worker, std::move(stream), http::H1ClientOptions{.limits = {}, .preserve_case = its_pool.settings().preserve_header_case}),
-      generation(its_generation), too_long_(worker, *this) {}
+      generation(its_generation), opened(worker.now()), too_long_(worker, *this) {}
 
 void Connection::watch_idle(std::chrono::milliseconds at_most) {
   // Bytes on an idle connection answer nothing that we asked: whatever they are, the next request must not get them.
@@ -306,22 +306,47 @@ bool Pool::take_request(Connection& connection) noexcept {
   return true;
 }
 
+std::shared_ptr<SharedLimits> Pool::take_retry() {
+  if (limits_->retries.fetch_add(1, std::memory_order_relaxed) < settings_->max_retries) return limits_;
+  limits_->retries.fetch_sub(1, std::memory_order_relaxed);
+  ++retry_overflow_;
+  static logs::OncePerSecond once;
+  if (once.pass()) logs::warn(logs::Component::kUpstream, "cluster {}: maximum of retries reached, not trying again (UO)", settings_->name);
+  return nullptr;
+}
+
 bool Pool::requests_full() const noexcept {
   return settings_->max_requests != ~0u && limits_->requests.load(std::memory_order_relaxed) >= settings_->max_requests;
 }
 
 // ---- Connections
 
-bool Pool::keeps(const Host& host) const noexcept { return !retired_ && (host.listed || host.on_demand); }
+bool Pool::keeps(const Connection& connection) const noexcept {
+  const Host& host = connection.host;
+  if (retired_ || (!host.listed && !host.on_demand) || connection.generation != generation_) return false;
+  const uint32_t most = settings_->max_requests_per_connection;
+  if (most != 0 && connection.served >= most) return false;
+  const auto duration = settings_->max_connection_duration;
+  return duration.count() == 0 || worker_.now() - connection.opened < duration;
+}
+
+// How long it may wait for its next request; 0: for ever. A bound of its whole life ends it while idle too.
+std::chrono::milliseconds Pool::idle_time(const Connection& connection) const noexcept {
+  const auto shorter = [](std::chrono::milliseconds a, std::chrono::milliseconds b) { return a.count() == 0 || (b.count() != 0 && b < a) ? b : a; };
+  auto time = settings_->idle_timeout;
+  if (!connection.host.listed) time = shorter(time, kOnDemandIdle);
+  const auto duration = settings_->max_connection_duration;
+  if (duration.count() == 0) return time;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(connection.opened + duration - worker_.now());
+  return shorter(time, std::max(left, std::chrono::milliseconds(1)));
+}
 
 void Pool::put_back(Connection& connection, bool usable) noexcept {
   Host& host = connection.host;
-  const uint32_t most = settings_->max_requests_per_connection;
-  if (usable && keeps(host) && connection.generation == generation_ && (most == 0 || connection.served < most)) {
+  if (usable && keeps(connection)) {
     host.idle.push_front(connection);
     ++host.idle_connections;
-    const auto idle = settings_->idle_timeout;
-    connection.watch_idle(host.listed ? idle : idle.count() == 0 ? kOnDemandIdle : std::min(idle, kOnDemandIdle));
+    connection.watch_idle(idle_time(connection));
   } else {
     drop(connection);
   }
@@ -461,6 +486,7 @@ Cluster::View Pool::view() const {
   view.connect_failures = connect_failures_;
   view.requests_total = requests_total_;
   view.pending_overflow = pending_overflow_;
+  view.retry_overflow = retry_overflow_;
   view.pending = pending_;
   const auto add = [&view](const Host& host, bool show) {
     const uint32_t active = host.connections - host.idle_connections + host.tunnels;

@@ -43,6 +43,7 @@ class Connection final : public net::Cancellable, public base::ListLink, private
   http::UpstreamExchange* exchange = nullptr;          // while leased
   std::shared_ptr<Pool> keeps_pool;                    // while leased
   const uint64_t generation;                           // of the settings it was made by
+  const std::chrono::steady_clock::time_point opened;
   uint64_t served = 0;                                 // exchanges begun
   bool counted_request = false;                        // in SharedLimits::requests
 
@@ -125,6 +126,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   static void end(Connection& leased) noexcept;        // the lease's end
   void end_tunnel(Host& host) noexcept;
   void idle_ended(Connection& idle) noexcept;          // it died or waited too long
+  std::shared_ptr<SharedLimits> take_retry();          // null: max_retries run already
 
   void update_settings(std::shared_ptr<const base::ClusterSettings> settings);
   void update_endpoints(std::shared_ptr<const base::EndpointSet> endpoints);
@@ -149,7 +151,8 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   void give_slot(Host& host) noexcept;
   bool take_request(Connection& connection) noexcept;
   bool requests_full() const noexcept;
-  bool keeps(const Host& host) const noexcept;
+  bool keeps(const Connection& connection) const noexcept;
+  std::chrono::milliseconds idle_time(const Connection& connection) const noexcept;
   void put_back(Connection& connection, bool usable) noexcept;
   Connection* take_idle(Host& host) noexcept;
   void drop(Connection& connection) noexcept;          // its slot is free at once, itself in a turn of its own
@@ -171,7 +174,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   uint64_t generation_ = 0;                            // connections of an older one are not used again
   bool retired_ = false;
   uint32_t pending_ = 0;
-  uint64_t pending_overflow_ = 0, connections_total_ = 0, connect_failures_ = 0, requests_total_ = 0;
+  uint64_t pending_overflow_ = 0, retry_overflow_ = 0, connections_total_ = 0, connect_failures_ = 0, requests_total_ = 0;
 };
 
 struct TcpLease::State {
