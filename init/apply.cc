@@ -102,7 +102,12 @@ class Session {
   }
 
   Done apply() {
-    if (options_.native_nftables) return apply_native();
+    auto done = options_.native_nftables ? apply_native() : apply_xtables();
+    if (done) tell_of_no_hold();
+    return done;
+  }
+
+  Done apply_xtables() {
     auto candidates = choose();
     if (!candidates) return std::unexpected(candidates.error());
     std::string problems;
@@ -165,7 +170,7 @@ class Session {
       const auto why = done.error();
       for (const bool ipv4 : kFamilies) rules_.family(ipv4)[iptables::Table::kFilter].clear();
       done = feed_native(stale);
-      if (done) no_hold("nft", why);
+      if (done) unheld_ = "nftables", unheld_why_ = why;
     }
     if (!done) {
       for (const bool ipv4 : kFamilies) withdraw(ipv4);
@@ -184,9 +189,11 @@ class Session {
   bool holds() const {
     return std::ranges::any_of(kFamilies, [&](bool ipv4) { return !rules_.family(ipv4)[iptables::Table::kFilter].empty(); });
   }
-  static void no_hold(std::string_view what, std::string_view why) {
-    say(Severity::kWarning, "--hold-until-ready is not possible here, connections made before the proxy listens are refused ({}): {}", what,
-        why);
+  // One line for both families, once the rest is done.
+  void tell_of_no_hold() const {
+    if (unheld_.empty()) return;
+    say(Severity::kWarning, "--hold-until-ready is not possible here for {}, connections made before the proxy listens are refused: {}",
+        unheld_, unheld_why_);
   }
 
   // A kernel without the match `socket` gets everything but the hold, which helps for a second at the start of the pod.
@@ -194,7 +201,9 @@ class Session {
     undo(holding, ipv4);
     rules_.family(ipv4)[iptables::Table::kFilter].clear();
     auto done = install_family(holding, ipv4);
-    if (done) no_hold(family_name(ipv4), why);
+    if (!done) return done;
+    unheld_ += fmt::format("{}{}", unheld_.empty() ? "" : " and ", family_name(ipv4));
+    unheld_why_ = std::move(why);
     return done;
   }
 
@@ -329,6 +338,7 @@ class Session {
   std::vector<Holding> holdings_;
   std::set<uint32_t> marks_;  // of TPROXY rules that earlier runs made
   bool added_route_[2] = {}, added_address_ = false;
+  std::string unheld_, unheld_why_;
 };
 
 std::expected<Session, std::string> begin(const iptables::Options& options, const RuleSet& rules) {

@@ -191,6 +191,7 @@ class Draw {
       else add("--dns-servers", "10.9.0.7,fd00:9::7");
     }
     if (random_() % 4 == 0) out.emplace_back("--drop-invalid");
+    if (random_() % 3 == 0) out.emplace_back("--hold-until-ready");
     return out;
   }
   iptables::Flow flow(std::span<const base::Ip> own) {

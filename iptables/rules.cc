@@ -261,19 +261,13 @@ class Family {
 
   // Until the proxy listens, what the other rules turned to it finds nobody: the kernel would refuse the connection. A SYN that
   // is dropped comes again after a second and then finds the proxy. Conntrack knows what was turned, so nothing that the
-  // other rules select is repeated here. xt_TPROXY drops by itself what no socket takes.
+  // other rules select is repeated here. xt_TPROXY drops by itself what no socket takes. Queries over udp need nothing: the
+  // refusal does not find its way back through the two conntrack zones, and the resolver asks again.
   void hold() {
     if (!o_.hold_until_ready) return;
     because("what was turned to the proxy");
-    const auto turned = [&](std::string_view protocol, int port, std::string_view first) {
-      add(Table::kFilter, "INPUT", "-p {} --dport {}{} -m conntrack --ctstate DNAT -j {}", protocol, port, first, kHoldChain);
-    };
-    turned("tcp", o_.proxy_port, " --syn");
-    turned("tcp", o_.inbound_port, " --syn");
-    if (dns_) {
-      turned("tcp", kDnsPort, " --syn");
-      turned("udp", kDnsPort, "");  // a resolver asks again after a silence, but gives up after an error
-    }
+    for (const int port : {int{o_.proxy_port}, int{o_.inbound_port}, dns_ ? kDnsPort : 0})
+      if (port) add(Table::kFilter, "INPUT", "-p tcp --dport {} --syn -m conntrack --ctstate DNAT -j {}", port, kHoldChain);
     because("the proxy is there");
     add(Table::kFilter, kHoldChain, "-m socket --nowildcard -j RETURN");
     because("it waits for the proxy and is sent again");
