@@ -56,6 +56,21 @@ std::optional<std::chrono::milliseconds> time_left(const Request& r) {
   return std::max(timeout - spent, std::chrono::milliseconds(1));
 }
 
+// Bounds a wait in which no byte of the stream can move: the route's time, or the idle time (from the head on, as Envoy's).
+void bound(net::Deadline& limit, const Request& r) {
+  auto left = time_left(r);
+  Error why = kTimedOut;
+  if (const auto idle = r.state.shared.options().limits.stream_idle; idle.count() > 0) {
+    const auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(r.state.worker.now() - r.start);
+    const auto until_idle = std::max(idle - spent, std::chrono::milliseconds(1));
+    if (!left || until_idle < *left) {
+      left = until_idle;
+      why = kIdle;
+    }
+  }
+  if (left) limit.arm(*left, why);
+}
+
 // application/grpc and its message formats (+proto, ;charset); grpc-web is another protocol.
 bool is_grpc(std::string_view type) noexcept {
   constexpr std::string_view kGrpc = "application/grpc";
@@ -191,20 +206,25 @@ net::Task<> relay_body(Try& t, http::ResponseHead& head) {
   r.exchange.abort();
 }
 
-// A tunnel after 101: bytes both ways until both sides have ended; no route timeout. A break of either side ends both.
-void break_tunnel(Try& t) {
+// A tunnel after 101: bytes both ways until both sides have ended; no route timeout. A break of either side ends both; upstream's
+// is its way to end and sets no flag (as Envoy's), the client's is DC.
+void break_tunnel(Try& t, Error why) {
+  if (t.over) return;   // the echo of the other direction's break
+  t.over = true;
+  if (why.detail == Detail::kDownstreamDisconnect || why.detail == Detail::kDownstreamLocalDisconnect) t.r.note(why.detail);
   t.exchange->cancel(kClientGone);
   t.r.exchange.cancel(kClientGone);
 }
 net::Task<> tunnel_copy(Try& t, http::BodySource& from, http::Sender& to) {
   while (!from.ended()) {
     auto piece = co_await from.next();
-    Result<> sent = std::unexpected(kClientGone);
-    if (piece && piece->empty()) sent = co_await to.finish(nullptr);
-    else if (piece) sent = co_await to.body(std::move(*piece), false);
+    Result<> sent;
+    if (!piece) sent = std::unexpected(piece.error());
+    else if (piece->empty()) sent = co_await to.finish(nullptr);
+    else sent = co_await to.body(std::move(*piece), false);
     t.progress();
     if (sent) continue;
-    break_tunnel(t);
+    break_tunnel(t, sent.error());
     co_return;
   }
 }
@@ -310,7 +330,7 @@ net::Task<Outcome> attempt(Request& r, std::vector<base::SocketAddress>& tried, 
   upstream::AcquireCancel wait;
   std::optional<net::CloseWatch> client(std::in_place, r.exchange.connection(), wait, kClientGone, kAfterFin);
   net::Deadline limit(r.state.worker, wait);
-  if (const auto left = time_left(r)) limit.arm(*left, kTimedOut);
+  bound(limit, r);
   auto lease = co_await r.cluster->acquire(pick, wait, r.exchange.arena(), fresh);
   limit.disarm();
   client.reset();
@@ -350,7 +370,8 @@ net::Task<> give_up(Request& r, Error why, bool retried) {
   const Detail detail = why.detail == Detail::kNone ? Detail::kUpstreamConnectFailure : why.detail;
   std::string body(base::row(detail).body);
   if (const auto at = body.find("reset reason:"); retried && at != std::string::npos) body.insert(at, "retried and the latest ");
-  co_await reply(r, detail, detail == Detail::kStreamIdleTimeout ? 504 : 0, body);   // the request is complete: not the client's fault
+  // 504 once the request is complete: then it is not the client's fault.
+  co_await reply(r, detail, detail == Detail::kStreamIdleTimeout && r.complete ? 504 : 0, body);
 }
 
 net::Task<> forward(Request& r) {
@@ -385,7 +406,7 @@ net::Task<> forward(Request& r) {
       net::Sleep pause(r.state.worker, backoff(r));
       const net::CloseWatch client(r.exchange.connection(), pause, kClientGone, kAfterFin);
       net::Deadline limit(r.state.worker, pause);
-      if (const auto left = time_left(r)) limit.arm(*left, kTimedOut);
+      bound(limit, r);
       const auto slept = co_await pause;
       if (!slept) {
         co_await give_up(r, slept.error(), false);
