@@ -357,10 +357,7 @@ std::expected<Session, std::string> begin(const iptables::Options& options, cons
 }  // namespace
 
 std::expected<void, std::string> apply_rules(const iptables::Options& options, const RuleSet& wanted) {
-  if (!options.host && is_machine(surroundings()))
-    return std::unexpected(
-        "this is the network namespace of the machine, not of a pod (hostNetwork?): rules here would take the traffic of everything on it; "
-        "leave such pods out of the mesh, or give --host when the machine itself is to be in it");
+  if (auto allowed = may_make_rules(surroundings(), options.host); !allowed) return allowed;
   auto session = begin(options, wanted);
   return session ? session->apply() : Done(std::unexpected(session.error()));
 }

@@ -43,4 +43,11 @@ Surroundings surroundings() {
 
 bool is_machine(const Surroundings& at) noexcept { return at.first_netns && (at.first_pidns || at.serves_others); }
 
+std::expected<void, std::string> may_make_rules(const Surroundings& at, bool host) {
+  if (host || !is_machine(at)) return {};
+  return std::unexpected(
+      "this is the network namespace of the machine, not of a pod (hostNetwork?): rules here would take the traffic of everything on it; "
+      "leave such pods out of the mesh, or give --host when the machine itself is to be in it");
+}
+
 }  // namespace init

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <expected>
+#include <string>
+
 namespace init {
 
 // Where this process runs, as far as it tells a pod from the machine that pods run on.
@@ -17,5 +20,8 @@ Surroundings surroundings();
 // namespace made by `ip netns`, a container engine or kind is never taken for the machine; a hostNetwork pod inside kind,
 // whose node is a container itself, is not recognised either.
 bool is_machine(const Surroundings& at) noexcept;
+
+// Whether rules may be made there; --host allows the machine. The error is one line.
+std::expected<void, std::string> may_make_rules(const Surroundings& at, bool host);
 
 }  // namespace init

@@ -21,6 +21,16 @@ TEST(IsMachine, NodesAndPlainMachines_Are) {
   EXPECT_TRUE(is_machine({.first_netns = true, .first_pidns = true, .serves_others = false}));
 }
 
+TEST(MayMakeRules, Machine_OnlyWithHost) {
+  const Surroundings node{.first_netns = true, .first_pidns = false, .serves_others = true};
+  const auto refused = may_make_rules(node, false);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().find("give --host"), std::string::npos);
+  EXPECT_EQ(refused.error().find('\n'), std::string::npos);
+  EXPECT_TRUE(may_make_rules(node, true));
+  EXPECT_TRUE(may_make_rules({}, false));
+}
+
 TEST(Surroundings, NamespaceOfItsOwn_IsNoMachineWhateverItsLinks) {
   EXPECT_TRUE(in_namespace([] {
     CHECK_THAT(tool("ip", {"link", "add", "eth0", "type", "veth", "peer", "name", "other"}));

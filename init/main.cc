@@ -62,20 +62,26 @@ int trace(const iptables::Options& options, const iptables::RuleSet& rules) {
   return print(iptables::trace_text(*flow, iptables::trace(rules.family(flow->to.ip.v4), *flow)));
 }
 
+// Options that are legal and do not do what one may think.
+void warn_of_surprises(const iptables::Options& options, const iptables::Facts& facts) {
+  using enum init::Severity;
+  if (options.redirect_dns && !options.capture_all_dns && facts.dns_servers.empty())
+    init::say(kWarning, "--redirect-dns does nothing: there is no resolver in /etc/resolv.conf; see --capture-all-dns");
+  const auto is_ssh = [](const iptables::PortRange& ports) { return ports.first <= 22 && 22 <= ports.last; };
+  if (options.host && options.inbound_ports.all && std::ranges::none_of(options.inbound_excluded, is_ssh))
+    init::say(kWarning, "--host: new SSH connections will need the proxy; --istio-local-exclude-ports 22 leaves them alone");
+}
+
 int run(const iptables::Options& options) {
   const auto facts = init::observe(options);
   const auto rules = iptables::build_rules(options, facts);
   if (!options.trace.empty()) return trace(options, rules);
   if (options.explain) return print(iptables::explain_text(rules));
-  if (options.redirect_dns && !options.capture_all_dns && facts.dns_servers.empty() && !options.cleanup_only)
-    init::say(init::Severity::kWarning, "--redirect-dns does nothing: there is no resolver in /etc/resolv.conf; see --capture-all-dns");
-  const auto is_ssh = [](const iptables::PortRange& ports) { return ports.first <= 22 && 22 <= ports.last; };
-  if (options.host && options.inbound_ports.all && std::ranges::none_of(options.inbound_excluded, is_ssh) && !options.cleanup_only)
-    init::say(init::Severity::kWarning, "--host: new SSH connections will pass through the proxy, and need it; see --istio-local-exclude-ports 22");
   if (options.cleanup_only) {
     const auto done = init::clean_up(options, rules);
     return done ? 0 : fail(kFailed, done.error());
   }
+  warn_of_surprises(options, facts);
   if (options.dry_run) return dry_run(options, rules);
   if (!options.skip_rule_apply)
     if (const auto done = init::apply_rules(options, rules); !done) return fail(kFailed, done.error());
