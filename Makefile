@@ -4,6 +4,7 @@ EXAM_ARGS ?=
 # Debian's own: the exam needs its python3-yaml and python3-h2, whatever python3 stands first in PATH.
 PYTHON = /usr/bin/python3
 SECONDS ?= 60
+RATE ?= 2000
 JOBS ?= $(shell nproc)
 packages = ./cmake/install-packages.sh
 # A clean environment for tests that start programs: nothing of the caller's proxies or locale.
@@ -11,7 +12,7 @@ ctest = env -u http_proxy -u https_proxy ctest --output-on-failure --no-tests=er
 
 .PHONY: help demo test build install package bench soak asan tsan fuzz headers layers exam exam-ratchet clean
 help:
-	@echo "make demo | test | build | install | package | bench | soak | asan | tsan | fuzz SECONDS=60 | headers | layers | exam | exam-ratchet | clean"
+	@echo "make demo | test | build | install | package | bench | soak SECONDS=60 RATE=2000 | asan | tsan | fuzz SECONDS=60 | headers | layers | exam | exam-ratchet | clean"
 
 build:
 	@$(packages) build test
@@ -62,7 +63,11 @@ bench: build
 	@$(packages) bench
 	@./bench/run.sh
 
-soak package:
+# SECONDS is the length of the swaps under load; the whole takes about a minute more.
+soak: build
+	@SLUICE_BIN=$(CURDIR)/build/bin SOAK_SECONDS=$(SECONDS) SOAK_RATE=$(RATE) $(PYTHON) -B tests/soak.py
+
+package:
 	@echo "make $@: not built yet (CHANGELOG.md says what is)" >&2; exit 1
 
 clean:
