@@ -61,8 +61,11 @@ bool dump(int fd, uint16_t what, uint8_t family, Each each) {
     nlmsghdr head;
     nfgenmsg general;
   } request{};
-  request.head = {.nlmsg_len = sizeof request, .nlmsg_type = static_cast<uint16_t>((NFNL_SUBSYS_NFTABLES << 8) | what),
-                  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP, .nlmsg_seq = 1, .nlmsg_pid = 0};
+  request.head = {.nlmsg_len = sizeof request,
+                  .nlmsg_type = static_cast<uint16_t>((NFNL_SUBSYS_NFTABLES << 8) | what),
+                  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+                  .nlmsg_seq = 1,
+                  .nlmsg_pid = 0};
   request.general = {.nfgen_family = family, .version = NFNETLINK_V0, .res_id = 0};
   if (::send(fd, &request, sizeof request, 0) != sizeof request) return false;
   char buffer[65536];
@@ -107,7 +110,9 @@ std::optional<std::vector<NftTable>> nft_tables() {
 
 std::optional<RuleCounts> nft_rule_counts(bool ipv4) {
   RuleCounts out;
-  const auto note = [&](uint8_t, std::string_view attributes) { ++out[{text_of(attributes, NFTA_RULE_TABLE), text_of(attributes, NFTA_RULE_CHAIN)}]; };
+  const auto note = [&](uint8_t, std::string_view attributes) {
+    ++out[{text_of(attributes, NFTA_RULE_TABLE), text_of(attributes, NFTA_RULE_CHAIN)}];
+  };
   return ask(NFT_MSG_GETRULE, ipv4 ? NFPROTO_IPV4 : NFPROTO_IPV6, note) ? std::optional(std::move(out)) : std::nullopt;
 }
 

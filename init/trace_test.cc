@@ -77,14 +77,14 @@ class Lab {
     }
     if (::unshare(CLONE_NEWNET) != 0) return false;
     pod_ = ::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    const bool made =
-        batch(fmt::format("link set lo up\nlink add eth0 type veth peer name eth0 netns {}\naddr add 10.8.0.2/24 dev eth0\n"
-                          "addr add fd00:8::2/64 dev eth0 nodad\nlink set eth0 up\n",
-                          holder_)) &&
-        enter(false) &&
-        batch("link set lo up\naddr add 10.8.0.1/24 dev eth0\naddr add fd00:8::1/64 dev eth0 nodad\nlink set eth0 up\n"
-              "route add local 10.9.0.0/16 dev lo\nroute add local fd00:9::/64 dev lo\n") &&
-        enter(true) && batch("route add default via 10.8.0.1\nroute add ::/0 via fd00:8::1\n");
+    const bool made = batch(fmt::format("link set lo up\nlink add eth0 type veth peer name eth0 netns {}\naddr add 10.8.0.2/24 dev eth0\n"
+                                        "addr add fd00:8::2/64 dev eth0 nodad\nlink set eth0 up\n",
+                                        holder_)) &&
+                      enter(false) &&
+                      batch(
+                          "link set lo up\naddr add 10.8.0.1/24 dev eth0\naddr add fd00:8::1/64 dev eth0 nodad\nlink set eth0 up\n"
+                          "route add local 10.9.0.0/16 dev lo\nroute add local fd00:9::/64 dev lo\n") &&
+                      enter(true) && batch("route add default via 10.8.0.1\nroute add ::/0 via fd00:8::1\n");
     if (!made) return false;
     for (const bool in_pod : {true, false})
       for (const bool udp : {false, true})
@@ -148,7 +148,8 @@ class Lab {
       char byte;
       const int fd = ears_[i].udp ? -1 : ::accept4(ears_[i].fd, nullptr, nullptr, SOCK_CLOEXEC);
       if (fd >= 0) ::close(fd);
-      if (ears_[i].udp) [[maybe_unused]] const auto n = ::recv(ears_[i].fd, &byte, 1, 0);
+      if (ears_[i].udp) [[maybe_unused]]
+        const auto n = ::recv(ears_[i].fd, &byte, 1, 0);
       who = fmt::format("{}:{}", ears_[i].in_pod ? "pod" : "outside", ears_[i].port);
     }
     return who;
@@ -187,8 +188,10 @@ class Draw {
     if (random_() % 4 == 0) add("-c", flip() ? "eth0" : "et+");
     if (random_() % 3 == 0) {
       out.emplace_back("--redirect-dns");
-      if (flip()) out.emplace_back("--capture-all-dns");
-      else add("--dns-servers", "10.9.0.7,fd00:9::7");
+      if (flip())
+        out.emplace_back("--capture-all-dns");
+      else
+        add("--dns-servers", "10.9.0.7,fd00:9::7");
     }
     if (random_() % 4 == 0) out.emplace_back("--drop-invalid");
     if (random_() % 3 == 0) out.emplace_back("--hold-until-ready");
@@ -202,10 +205,13 @@ class Draw {
     const auto to = outbound ? v4 ? one(kOut4) : one(kOut6) : v4 ? "10.8.0.2" : "fd00:8::2";
     auto text = fmt::format("{} {}{}{}:{}", outbound ? "out" : "in", v4 ? "" : "[", to, v4 ? "" : "]", one(kPorts));
     if (random_() % 4 == 0) text += " udp";
-    if (outbound) text += fmt::format(" uid {} gid {}", one(kWho), one(kWho));
-    else text += v4 ? " from 10.8.0.1" : " from fd00:8::1";
+    if (outbound)
+      text += fmt::format(" uid {} gid {}", one(kWho), one(kWho));
+    else
+      text += v4 ? " from 10.8.0.1" : " from fd00:8::1";
     // What the proxy binds when it delivers to the app.
-    if (outbound && random_() % 4 == 0 && std::string_view(to) == (v4 ? "10.8.0.2" : "fd00:8::2")) text += v4 ? " from 127.0.0.6" : " from ::6";
+    if (outbound && random_() % 4 == 0 && std::string_view(to) == (v4 ? "10.8.0.2" : "fd00:8::2"))
+      text += v4 ? " from 127.0.0.6" : " from ::6";
     auto parsed = iptables::parse_flow(text, own);
     if (!parsed) std::fprintf(stderr, "%s: %s\n", text.c_str(), parsed.error().c_str());
     return parsed ? *parsed : iptables::Flow{};
@@ -219,9 +225,12 @@ std::string expected(const iptables::Flow& flow, const iptables::Verdict& verdic
   const bool here = flow.to.ip.is_loopback() || std::ranges::find(own, flow.to.ip) != own.end() || flow.to.ip == base::Ip::parse("::6");
   switch (verdict.kind) {
     case iptables::Verdict::Kind::kRedirect:
-    case iptables::Verdict::Kind::kTproxy: return fmt::format("pod:{}", verdict.port);
-    case iptables::Verdict::Kind::kDrop: return "nobody";
-    case iptables::Verdict::Kind::kUntouched: break;
+    case iptables::Verdict::Kind::kTproxy:
+      return fmt::format("pod:{}", verdict.port);
+    case iptables::Verdict::Kind::kDrop:
+      return "nobody";
+    case iptables::Verdict::Kind::kUntouched:
+      break;
   }
   return fmt::format("{}:{}", here ? "pod" : "outside", flow.to.port);
 }

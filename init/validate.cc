@@ -41,6 +41,10 @@ class Validation {
   std::expected<std::string, std::string> run() {
     for (const bool ipv4 : {true, false}) {
       if (rules_.family(ipv4).empty()) continue;
+      if (!way_to(base::Ip::loopback(ipv4))) {
+        left_out_.push_back(name("(no loopback address)", ipv4));
+        continue;
+      }
       const auto inbound = Ear::open(ipv4, options_.inbound_port), outbound = Ear::open(ipv4, options_.proxy_port);
       if (!inbound || !outbound) return std::unexpected(inbound ? outbound.error() : inbound.error());
       for (const auto check : {&Validation::check_outbound, &Validation::check_inbound, &Validation::check_self_call})

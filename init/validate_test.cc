@@ -52,6 +52,16 @@ TEST(Validate, NoRoute_OutboundIsLeftOut) {
   }));
 }
 
+TEST(Validate, NamespaceWithoutIpv6_ThatFamilyIsLeftOut) {
+  EXPECT_TRUE(in_namespace([] {
+    const auto of = pod();
+    CHECK_THAT(good(apply_rules(of.options, of.rules)));
+    CHECK_THAT(tool("sysctl", {"-qw", "net.ipv6.conf.all.disable_ipv6=1"}));
+    CHECK_THAT(verdict(of) == "IPv4 inbound");
+    return true;
+  }));
+}
+
 TEST(Validate, RangesAndPorts_ChooseADestinationThatIsCaptured) {
   for (const auto& captured : std::vector<std::vector<const char*>>{
            {"-i", "10.77.0.0/16,fd77::/32"}, {"-i", "", "-q", "443"}, {"-x", "192.0.2.0/24", "-i", "10.1.0.0/16"}})
