@@ -111,7 +111,10 @@ class Session {
     auto candidates = choose();
     if (!candidates) return std::unexpected(candidates.error());
     std::string problems;
+    const RuleSet wanted = rules_;
     for (Holding* holding : *candidates) {
+      rules_ = wanted;  // the one before may have dropped the hold, and failed all the same
+      unheld_.clear();
       auto done = install(*holding);
       if (done) return finish(holding);
       problems += (problems.empty() ? "" : "; then ") + done.error();
@@ -165,8 +168,9 @@ class Session {
     Done done;
     for (const bool ipv4 : kFamilies)
       if (done) done = prepare(ipv4);
-    if (done) done = feed_native(stale);
-    if (!done && holds()) {
+    const bool prepared = done.has_value();
+    if (prepared) done = feed_native(stale);
+    if (!done && prepared && holds()) {
       const auto why = done.error();
       for (const bool ipv4 : kFamilies) rules_.family(ipv4)[iptables::Table::kFilter].clear();
       done = feed_native(stale);
