@@ -32,6 +32,9 @@ using logs::Component;
 constexpr auto kLastAnswers = 400ms;
 // Cancelled frames unwind within a few turns. Longer means a defect, and the process ends all the same.
 constexpr auto kUnwind = 400ms;
+// Before Kubernetes kills what is left: the two above, and a second for a log that is read slowly.
+constexpr auto kBeforeKill = kLastAnswers + kUnwind + 1s;
+constexpr std::chrono::milliseconds kNoEnd = 24h * 365;   // no Pod is known that would have a grace period
 constexpr auto kPollEnd = 20ms;
 constexpr auto kPollIdle = 100ms;
 // Of the admin port. It is for people and probes of this pod; a leak of theirs must not eat our descriptors.
@@ -309,7 +312,8 @@ net::Task<> Bootstrap::gone(std::chrono::milliseconds within) {
 }
 
 // Readiness goes first; traffic is served for the drain time, where inbound and gateway answers say that their connection
-// ends; then the doors close and what is left is cut (DESIGN, Draining). Before the first configuration there is no traffic.
+// ends; then the doors close and what is left is cut (DESIGN, Draining). Whatever is configured, that is over before the Pod's
+// grace period: a killed proxy cuts connections too, and loses the last log lines. Before the first configuration there is no traffic.
 net::Task<> Bootstrap::shut_down() {
   admin_->draining = true;
   if (!admin_->serving) {
@@ -321,8 +325,11 @@ net::Task<> Bootstrap::shut_down() {
   logs::info(Component::kMain, "draining for {}{} ms, {} connections", plan.until_idle ? "as long as there are connections, at least " : "",
              plan.time.count(), open_connections());
   for (auto& state : states_) state->worker.post([s = state.get()] { s->begin_drain(); });
-  co_await net::sleep(main_, plan.time);
-  while (plan.until_idle && open_connections() > 0) {
+  const auto grace = live ? live->self().termination_grace : std::nullopt;
+  const auto most = grace ? std::max<std::chrono::milliseconds>(*grace - kBeforeKill, 0ms) : kNoEnd;
+  const auto began = main_.now();
+  co_await net::sleep(main_, std::min(plan.time, most));
+  while (plan.until_idle && open_connections() > 0 && main_.now() - began < most) {
     for (auto& state : states_) state->worker.post([s = state.get()] { s->close_idle(); });
     co_await net::sleep(main_, kPollIdle);
   }

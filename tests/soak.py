@@ -130,7 +130,7 @@ class Bed:
         self.client = lab.pod('client')
         self.web = [lab.pod(f'web-{i + 1}', {'app': 'web', 'version': f'v{i + 1}'}) for i in range(SERVERS)]
         self.outsider = lab.pod('outsider', sidecar=False)
-        self.away, self.log, self.servers, self.drains = set(), '/dev/stdout', {}, {}
+        self.grace, self.away, self.log, self.servers, self.drains = GRACE, set(), '/dev/stdout', {}, {}
         lab.write('services.yaml', service('web', {'http': PORT}, 30) + service('client', {'http': 8080}, 31))
         lab.write('rules.yaml', PLAIN)
         self.publish()
@@ -145,7 +145,7 @@ class Bed:
         """The pods as the cluster sees them: those in `away` are not ready."""
         text = CONFIG.format(log=self.log)
         for pod in self.lab.pods:
-            yaml = pod.yaml()
+            yaml = pod.yaml().replace('spec: {', f'spec: {{terminationGracePeriodSeconds: {self.grace}, ')
             text += yaml.replace('status: "True"', 'status: "False"') if pod.name in self.away else yaml
         self.lab.write('pods.yaml', text)
 
@@ -361,6 +361,26 @@ class Scenarios(unittest.TestCase):
         for section in sections.values():
             self.none_failed(section)
         self.assertLess(took, 5)
+
+    def test_d_one_that_never_becomes_idle_leaves_before_it_is_killed(self):
+        bed, pod = self.bed, self.bed.web[0]
+        bed.grace = 4
+        bed.publish()
+        bed.lab.settled()
+        held = bed.outsider.connect(pod.ip, PORT)
+        held.sendall(b'POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\n1')
+        pod.wait(lambda: any(c['state'] == 'request' for c in json.loads(pod.admin(15000, '/connections')[1])), 'serving the request')
+        began = time.monotonic()
+        pod.proxy.send_signal(signal.SIGTERM)
+        self.assertEqual(pod.proxy.wait(timeout=GRACE), 0)
+        took = time.monotonic() - began
+        bed.grace = GRACE
+        bed.start_proxy(pod)
+        bed.publish()
+        bed.lab.settled()
+        self.say(f'ended {took:.1f} s after SIGTERM, of 4 s')
+        self.assertGreater(took, 1.5, 'it did wait')
+        self.assertLess(took, 4)
 
     def test_e_a_log_that_nobody_reads_costs_lines_only(self):
         bed, pod = self.bed, self.bed.client

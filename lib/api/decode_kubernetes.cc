@@ -139,6 +139,7 @@ Pod decode_pod(const Meta& meta, const Cursor& root) {
   if (out.service_account.empty()) out.service_account = "default";
   out.node = spec["nodeName"].text();
   out.host_network = spec["hostNetwork"].truth();
+  out.termination_grace = std::chrono::seconds(spec["terminationGracePeriodSeconds"].number(30));
   out.phase = status["phase"].text();
   out.terminating = static_cast<bool>(root["metadata"]["deletionTimestamp"]);
   add_ip(status["podIP"], out.ips);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -66,6 +67,7 @@ struct Pod {
   bool ready = true;                     // the Ready condition is not False
   bool terminating = false;              // deletionTimestamp is set
   bool host_network = false;
+  std::chrono::seconds termination_grace{30};   // between SIGTERM and SIGKILL; Kubernetes' own default
   std::vector<Container> containers;
 };
 

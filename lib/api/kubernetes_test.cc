@@ -43,13 +43,14 @@ TEST(Service, WrongValues_AreErrors) {
 }
 
 TEST(Pod, FieldsAndState_AreDecoded) {
-  const auto object = one("apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: n, labels: {app: a}, deletionTimestamp: '2024-01-01T00:00:00Z', annotations: {x: \"a\\nb\"}}\nspec:\n  serviceAccountName: sa\n  nodeName: node\n  hostNetwork: true\n  containers: [{name: c, image: i, ports: [{name: web, containerPort: 8080}]}]\nstatus: {phase: Running, podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::2'}], conditions: [{type: Ready, status: 'False'}]}\n");
+  const auto object = one("apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: n, labels: {app: a}, deletionTimestamp: '2024-01-01T00:00:00Z', annotations: {x: \"a\\nb\"}}\nspec:\n  serviceAccountName: sa\n  nodeName: node\n  hostNetwork: true\n  terminationGracePeriodSeconds: 90\n  containers: [{name: c, image: i, ports: [{name: web, containerPort: 8080}]}]\nstatus: {phase: Running, podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::2'}], conditions: [{type: Ready, status: 'False'}]}\n");
   const auto* pod = object->as<Pod>();
   ASSERT_NE(pod, nullptr) << testing::PrintToString(lines(object->problems));
   EXPECT_EQ(pod->ips.size(), 2u);
   EXPECT_FALSE(pod->ready);
   EXPECT_TRUE(pod->terminating);
   EXPECT_TRUE(pod->host_network);
+  EXPECT_EQ(pod->termination_grace, std::chrono::seconds(90));
   EXPECT_EQ(pod->service_account, "sa");
   EXPECT_EQ(pod->containers.at(0).ports.at(0).port, 8080);
   EXPECT_EQ(pod->meta.annotations.at("x"), "a\nb");

@@ -28,7 +28,7 @@ constexpr Field kContainerPortFields[] = {text("name"), text("protocol"), requir
 constexpr Message kContainerPort{kContainerPortFields, true};
 constexpr Field kContainerFields[] = {text("name"), list(message("ports", kContainerPort))};
 constexpr Message kContainer{kContainerFields, true};
-constexpr Field kPodSpecFields[] = {text("serviceAccountName"), text("serviceAccount"), text("nodeName"), truth("hostNetwork"), list(message("containers", kContainer)),
+constexpr Field kPodSpecFields[] = {text("serviceAccountName"), text("serviceAccount"), text("nodeName"), truth("hostNetwork"), integer("terminationGracePeriodSeconds"), list(message("containers", kContainer)),
                                     list(message("initContainers", kContainer))};
 constexpr Message kPodSpec{kPodSpecFields, true};
 constexpr Field kConditionFields[] = {text("type"), text("status")};

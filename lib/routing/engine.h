@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,7 @@ struct Proxy {
   std::vector<base::Ip> addresses;
   // Ports that are ours and never an upstream's: the capture ports (loop guard) and admin, status, metrics.
   uint16_t outbound_port = 15001, inbound_port = 15006;
+  std::optional<std::chrono::seconds> termination_grace{};   // of the Pod, when there is one
 };
 
 // One rule of a VirtualService as it applies here, or a generated one; lives in the snapshot.

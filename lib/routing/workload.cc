@@ -51,6 +51,7 @@ Proxy proxy_of(const api::Pod& pod, Proxy::Role role, const api::MeshConfig& con
   out.domain = config.domain;
   out.labels = pod.meta.labels;
   out.addresses = pod.ips;
+  out.termination_grace = pod.termination_grace;
   return out;
 }
 
