@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <span>
 #include <unordered_map>
 
 #include <fmt/format.h>
 
+#include "base/generated_mark.h"
 #include "config/files.h"
 #include "config/key.h"
 #include "doc/reader.h"
@@ -55,18 +58,41 @@ std::string value_of(std::string_view text, std::string_view word) {
 
 std::string place_of(const api::Resource& resource) { return fmt::format("{}:{}", resource.meta.at.file_name(), resource.meta.at.line); }
 
-// One warning for each object that another one of the same name hides.
-void name_duplicates(Listing& listing) {
-  std::unordered_map<Key, const api::Resource*, KeyHash> winners;
-  for (const auto& resource : listing.resources)
+using Objects = std::span<const std::shared_ptr<const api::Resource>>;
+using Winners = std::unordered_map<Key, const api::Resource*, KeyHash>;
+
+Winners winners_of(Objects objects) {
+  Winners winners;
+  for (const auto& resource : objects)
     if (!resource->meta.name.empty()) winners[key_of(*resource)] = resource.get();
-  for (const auto& resource : listing.resources) {
+  return winners;
+}
+
+// One warning for each object that another one of the same name hides.
+void name_duplicates(Objects objects, const Winners& winners, doc::Problems& problems) {
+  for (const auto& resource : objects) {
     const auto winner = winners.find(key_of(*resource));
     if (winner == winners.end() || winner->second == resource.get()) continue;
-    listing.problems.push_back({doc::Problem::Severity::kWarning, "DUPLICATE", resource->meta.id(), {},
-                                fmt::format("{} has no effect: the same object stands again at {}, and the last one wins", place_of(*resource), place_of(*winner->second)),
-                                resource->meta.at});
+    problems.push_back({doc::Problem::Severity::kWarning, "DUPLICATE", resource->meta.id(), {},
+                        fmt::format("{} has no effect: the same object stands again at {}, and the last one wins", place_of(*resource), place_of(*winner->second)),
+                        resource->meta.at});
   }
+}
+
+// `sluice up` completes each Service and Pod of the user's and writes it to a root of its own, the last one. That is one line
+// for all of them, always the same one, so that it is logged once.
+void name_replaced(Objects own, const Winners& generated, const std::string& root, doc::Problems& problems) {
+  for (const auto& resource : own) {
+    if (!generated.contains(key_of(*resource))) continue;
+    problems.push_back({doc::Problem::Severity::kInfo, "DUPLICATE", "-", {},
+                        fmt::format("Pods and Services are used as `sluice up` completed them, with addresses and status, in {}", root), {}});
+    return;
+  }
+}
+
+bool is_generated(const std::string& root) {
+  std::error_code ignored;
+  return std::filesystem::exists(std::filesystem::path(root) / base::kGeneratedMark, ignored);
 }
 
 }  // namespace
@@ -164,6 +190,7 @@ void Reader::add(Listing& listing, const Root& root) {
 Listing Reader::read() {
   Listing listing;
   net::Sha256 digest;
+  size_t own = 0;                        // objects that stand before the generated roots at the end
   for (Root& root : roots_) {
     if (!read_root(root, listing.problems)) listing.complete = false;
     for (const auto& [path, file] : root.files) {
@@ -173,8 +200,13 @@ Listing Reader::read() {
       digest.add(std::string_view("", 1));
     }
     add(listing, root);
+    if (!is_generated(root.path)) own = listing.resources.size();
   }
-  name_duplicates(listing);
+  const Objects all(listing.resources);
+  const Winners users = winners_of(all.first(own)), generated = winners_of(all.subspan(own));
+  name_duplicates(all.first(own), users, listing.problems);
+  name_duplicates(all.subspan(own), generated, listing.problems);
+  name_replaced(all.first(own), generated, roots_.empty() ? "" : roots_.back().path, listing.problems);
   listing.digest = digest.hex();
   return listing;
 }

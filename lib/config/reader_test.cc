@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/generated_mark.h"
 #include "config/files.h"
 #include "config/test_folder.h"
 
@@ -123,6 +124,30 @@ TEST(Reader, SameObjectTwice_OneWarningNamesBothPlaces) {
   EXPECT_EQ(problem.object, "Service/default/a");
   EXPECT_NE(problem.message.find("z.yaml:2"), std::string::npos) << problem.message;
   EXPECT_NE(problem.message.find("b.yaml:1"), std::string::npos) << problem.message;
+}
+
+TEST(Reader, GeneratedRoot_ReplacesWithOneLine) {
+  Folder own, generated;
+  own.put("a.yaml", service("a", "10.0.0.1") + "---\n" + service("b", "10.0.0.2") + "---\n" + service("c", "10.0.0.3"));
+  own.put("b.yaml", service("c", "10.0.0.4"));
+  generated.put("services.yaml", service("a", "10.96.0.1") + "---\n" + service("b", "10.96.0.2") + "---\n" + service("c", "10.96.0.3"));
+  const auto lines = [&] {
+    std::vector<std::string> all;
+    for (const auto& problem : read_roots({own.path(), generated.path()}).problems) all.push_back(doc::line_of(problem));
+    return all;
+  };
+  EXPECT_EQ(lines().size(), 4u) << "without the mark each replaced object is named";
+  const std::string digest = read_roots({own.path(), generated.path()}).digest;
+  generated.put(std::string(base::kGeneratedMark), "");
+  const auto marked = lines();
+  ASSERT_EQ(marked.size(), 2u);
+  EXPECT_NE(marked[0].find("warning DUPLICATE Service/default/c: a.yaml:"), std::string::npos) << marked[0] << ": the user's own mistake is still said";
+  EXPECT_NE(marked[1].find("info DUPLICATE"), std::string::npos) << marked[1];
+  EXPECT_NE(marked[1].find(generated.path()), std::string::npos);
+  EXPECT_EQ(read_roots({own.path(), generated.path()}).digest, digest);
+  own.remove("b.yaml");
+  own.put("a.yaml", service("z", "10.0.0.1"));
+  EXPECT_TRUE(lines().empty());
 }
 
 TEST(Reader, UnchangedFile_IsNotParsedAgain) {

@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/generated_mark.h"
 #include "net/file_watch.h"
 #include "runner/addresses.h"
 #include "runner/generated.h"
@@ -117,6 +118,8 @@ std::string World::Impl::prepare() {
   remove_leftovers(options.name);
   for (const char* sub : {"", "/config", "/generated", "/bin", "/log"}) fs::create_directories(folder + sub, error);
   if (error) return fmt::format("cannot make {}: {}", folder, error.message());
+  if (const std::string mark = fmt::format("{}/generated/{}", folder, base::kGeneratedMark); !write_file(mark, ""))
+    return fmt::format("cannot write {}: {}", mark, std::strerror(errno));
   shared = {prefix, ::getpid(), start_time(::getpid()), options.folder, folder + "/generated", {}};
   write_record(options.name, shared);
   return {};
