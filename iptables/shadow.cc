@@ -126,7 +126,7 @@ class Search {
   const FamilyRules& own_;
   Packet packet_;
   bool ours_ = false, doubt_ = false;
-  int patience_ = 1'000'000;  // rules looked at; a node has some ten thousand
+  int patience_ = 200'000;  // rules looked at; a node has some ten thousand
   std::optional<Shadow> found_;
 };
 
