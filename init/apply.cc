@@ -303,7 +303,6 @@ class Session {
       Netlink::Stale stale{marks_, 0, {}};
       if (!rules_.family(ipv4).empty() && needs_tproxy_routes(options_))
         stale.keep = std::pair(options_.tproxy_mark, options_.tproxy_table);
-      if (marks_.empty()) continue;
       if (auto done = netlink_.remove_local_routes(ipv4, stale); !done) return done;
     }
     if (added_address_) netlink_.await_marker_address();

@@ -81,6 +81,26 @@ TEST(CleanUp, WithoutTheFlags_LeavesOnlyForeignRules) {
   }));
 }
 
+// A run that is killed between the two leaves routes whose marks no table names any more.
+TEST(CleanUp, TablesGoneAlready_RoutesAreFoundByWhoMadeThem) {
+  EXPECT_TRUE(in_namespace([] {
+    CHECK_THAT(tool("ip", {"rule", "add", "fwmark", "512", "lookup", "999", "pref", "1000"}));
+    CHECK_THAT(tool("ip", {"route", "add", "local", "default", "dev", "lo", "table", "999"}));
+    const auto rules = output("ip", {"rule"}), rules6 = output("ip", {"-6", "rule"});
+    const auto tproxy = config({"-i", "*", "-b", "*", "-m", "TPROXY", "-t", "512", "-r", "400", "--enable-ipv6=true"});
+    const auto plain = config({"-i", "*", "-b", "*", "--enable-ipv6=true"}), none = config({});
+    for (const bool clean : {true, false}) {
+      CHECK_THAT(good(apply_rules(tproxy.options, tproxy.rules)));
+      CHECK_THAT(tool("nft", {"flush", "ruleset"}));
+      CHECK_THAT(good(clean ? clean_up(none.options, none.rules) : apply_rules(plain.options, plain.rules)));
+      CHECK_THAT(output("ip", {"rule"}) == rules && output("ip", {"-6", "rule"}) == rules6);
+      CHECK_THAT(output("ip", {"route", "show", "table", "999"}).find("local default") == 0);
+      CHECK_THAT(output("ip", {"route", "show", "table", "400"}).empty() && output("ip", {"-6", "route", "show", "table", "400"}).empty());
+    }
+    return true;
+  }));
+}
+
 // A native table of the same name makes ip6tables-nft refuse; the namespace has an IPv6 address, so this is a failure.
 TEST(Apply, Ipv6Refused_Ipv4IsPutBack) {
   EXPECT_TRUE(in_namespace([] {

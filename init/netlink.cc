@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <span>
@@ -26,6 +27,10 @@ std::string failure(std::string_view what, int error) { return fmt::format("{}: 
 
 // `ip rule add` would take the first free number below main's 32766; a fixed one makes a second run find the first one's rule.
 constexpr uint32_t kPriority = 32765;
+
+// Written into our `ip rule`s, so that they are found when a run was killed after the tables that named their marks were gone.
+// Any number that no routing daemon uses will do; this one is Istio's table.
+constexpr uint8_t kProtocol = 133;
 
 template <class T>
 T read_as(const void* from) {
@@ -45,7 +50,7 @@ std::span<const char> attribute(std::span<const char> all, uint16_t wanted) {
   return {};
 }
 
-// The 32-bit attributes of a message by type; others are skipped.
+// The attributes of a message that are one byte or 32 bits, by type; others are skipped.
 std::vector<uint32_t> numbers(const void* first, size_t size) {
   std::vector<uint32_t> out(64, 0);
   const auto* at = static_cast<const char*>(first);
@@ -53,6 +58,7 @@ std::vector<uint32_t> numbers(const void* first, size_t size) {
     const auto head = read_as<rtattr>(at);
     if (head.rta_len < sizeof head || head.rta_len > size) break;
     if (head.rta_len == RTA_LENGTH(4) && head.rta_type < out.size()) out[head.rta_type] = read_as<uint32_t>(at + RTA_LENGTH(0));
+    if (head.rta_len == RTA_LENGTH(1) && head.rta_type < out.size()) out[head.rta_type] = read_as<uint8_t>(at + RTA_LENGTH(0));
     const size_t step = RTA_ALIGN(head.rta_len);
     if (step >= size) break;
     at += step;
@@ -135,7 +141,7 @@ int Netlink::request(Message& message) {
   return dump(message, [](std::span<const char>) {});
 }
 
-int Netlink::tables_of(bool ipv4, const std::set<uint32_t>& marks, std::set<std::pair<uint32_t, uint32_t>>& out) {
+int Netlink::ways_of(bool ipv4, const std::set<uint32_t>& marks, std::set<Way>& out) {
   fib_rule_hdr header{};
   header.family = ipv4 ? AF_INET : AF_INET6;
   Message message(RTM_GETRULE, NLM_F_DUMP, header);
@@ -143,8 +149,9 @@ int Netlink::tables_of(bool ipv4, const std::set<uint32_t>& marks, std::set<std:
     if (body.size() < sizeof header) return;
     const auto rule = read_as<fib_rule_hdr>(body.data());
     const auto is = numbers(body.data() + NLMSG_ALIGN(sizeof rule), body.size() - NLMSG_ALIGN(sizeof rule));
-    if (rule.action != FR_ACT_TO_TBL || is[FRA_FWMASK] != 0xffffffff || !marks.contains(is[FRA_FWMARK])) return;
-    out.emplace(is[FRA_FWMARK], is[FRA_TABLE] ? is[FRA_TABLE] : rule.table);
+    if (rule.action != FR_ACT_TO_TBL || is[FRA_FWMASK] != 0xffffffff) return;
+    const bool own = is[FRA_PROTOCOL] == kProtocol && is[FRA_PRIORITY] == kPriority;
+    if (own || marks.contains(is[FRA_FWMARK])) out.insert({is[FRA_FWMARK], is[FRA_TABLE] ? is[FRA_TABLE] : rule.table, own});
   });
 }
 
@@ -202,46 +209,51 @@ std::expected<bool, std::string> Netlink::add_local_route(bool ipv4, uint32_t ma
     message.add(RTA_OIF, ::if_nametoindex("lo"));
     return request(message);
   };
-  // The route comes first: a rule that leads nowhere would not catch anything, one with a route does at once.
-  const int made = route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
-  if (made && made != EEXIST) return std::unexpected(failure(fmt::format("{} route add local default dev lo table {}", ip, table), made));
-
-  std::set<std::pair<uint32_t, uint32_t>> present;
-  int error = tables_of(ipv4, {mark}, present);
-  if (!error && present.contains({mark, table})) return made == 0;
-  if (!error) {
+  // The rule comes first: until the table leads somewhere it catches nothing, and it is what a later run knows us by.
+  std::set<Way> present;
+  int error = ways_of(ipv4, {mark}, present);
+  const bool found = std::ranges::any_of(present, [&](const Way& way) { return way.mark == mark && way.table == table; });
+  if (!error && !found) {
     Message rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule_header(ipv4));
     rule.add(FRA_FWMARK, mark);
     rule.add(FRA_FWMASK, 0xffffffff);
     rule.add(FRA_TABLE, table);
     rule.add(FRA_PRIORITY, kPriority);
+    rule.add(FRA_PROTOCOL, &kProtocol, sizeof kProtocol);
     error = request(rule);
   }
-  if (!error) return true;
-  if (made == 0) route(RTM_DELROUTE, 0);
-  return std::unexpected(failure(fmt::format("{} rule add fwmark {} lookup {}", ip, mark, table), error));
+  if (error) return std::unexpected(failure(fmt::format("{} rule add fwmark {} lookup {}", ip, mark, table), error));
+
+  const int made = route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+  if (!made || made == EEXIST) return !found || !made;
+  if (!found) remove_rules(ipv4, mark, table);
+  return std::unexpected(failure(fmt::format("{} route add local default dev lo table {}", ip, table), made));
+}
+
+int Netlink::remove_rules(bool ipv4, uint32_t mark, uint32_t table) {
+  Message rule(RTM_DELRULE, 0, rule_header(ipv4));
+  rule.add(FRA_FWMARK, mark);
+  rule.add(FRA_FWMASK, 0xffffffff);
+  rule.add(FRA_TABLE, table);
+  int error = 0;
+  while ((error = request(rule)) == 0) {
+  }
+  return error == ENOENT ? 0 : error;
 }
 
 std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const Stale& stale) {
-  std::set<std::pair<uint32_t, uint32_t>> rules;
+  std::set<Way> ways;
   // A kernel without IPv6 or without policy routing has nothing to remove.
-  if (tables_of(ipv4, stale.marks, rules) != 0) return {};
+  if (ways_of(ipv4, stale.marks, ways) != 0) return {};
+  std::erase_if(ways, [&](const Way& way) {
+    const bool kept = stale.keep == std::pair(way.mark, way.table);
+    return kept || (!way.own && way.table != stale.also_table && !leads_to_lo(ipv4, way.table));
+  });
   std::set<uint32_t> tables;
   if (stale.also_table) tables.insert(stale.also_table);
-  for (const auto& [mark, to] : rules) {
-    if (stale.keep == std::pair(mark, to) || (to != stale.also_table && !leads_to_lo(ipv4, to))) continue;
-    tables.insert(to);
-    Message rule(RTM_DELRULE, 0, rule_header(ipv4));
-    rule.add(FRA_FWMARK, mark);
-    rule.add(FRA_FWMASK, 0xffffffff);
-    rule.add(FRA_TABLE, to);
-    int error = 0;
-    while ((error = request(rule)) == 0) {
-    }
-    if (error != ENOENT)
-      return std::unexpected(failure(fmt::format("ip{} rule del fwmark {} lookup {}", ipv4 ? "" : " -6", mark, to), error));
-  }
+  for (const auto& way : ways) tables.insert(way.table);
   if (stale.keep) tables.erase(stale.keep->second);
+  // The rules go last, so that a run which is killed here leaves what the next one knows us by.
   for (const auto of : tables) {
     if (!leads_to_lo(ipv4, of)) continue;
     Message route(RTM_DELROUTE, 0, route_header(ipv4));
@@ -250,6 +262,9 @@ std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const S
     if (const int error = request(route); error && error != ESRCH)
       return std::unexpected(failure(fmt::format("ip{} route del local default dev lo table {}", ipv4 ? "" : " -6", of), error));
   }
+  for (const auto& way : ways)
+    if (const int error = remove_rules(ipv4, way.mark, way.table); error)
+      return std::unexpected(failure(fmt::format("ip{} rule del fwmark {} lookup {}", ipv4 ? "" : " -6", way.mark, way.table), error));
   return {};
 }
 

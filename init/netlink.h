@@ -21,8 +21,9 @@ class Netlink {
 
   // ip route add local default dev lo table TABLE, ip rule add fwmark MARK lookup TABLE. False when both were there already.
   std::expected<bool, std::string> add_local_route(bool ipv4, uint32_t mark, uint32_t table);
-  // Removes the rules with one of `marks`, however many (Istio's own program adds one more at each run), and the routes they
-  // lead to, as well as the route out of `also_table`. A table that does not lead to lo is somebody else's; `keep` stays.
+  // Removes the rules that add_local_route made and those with one of `marks`, however many (Istio's own program adds one more
+  // at each run), and the routes they lead to, as well as the route out of `also_table`. A table that does not lead to lo is
+  // somebody else's; `keep` stays.
   struct Stale {
     std::set<uint32_t> marks;
     uint32_t also_table = 0;
@@ -43,7 +44,13 @@ class Netlink {
   int request(Message& message);  // 0 or errno
   template <class Each>
   int dump(Message& message, Each each);
-  int tables_of(bool ipv4, const std::set<uint32_t>& marks, std::set<std::pair<uint32_t, uint32_t>>& out);  // (mark, table)
+  struct Way {  // an `ip rule` of a mark
+    uint32_t mark, table;
+    bool own;  // made by us
+    auto operator<=>(const Way&) const = default;
+  };
+  int ways_of(bool ipv4, const std::set<uint32_t>& marks, std::set<Way>& out);  // our own, and others with one of `marks`
+  int remove_rules(bool ipv4, uint32_t mark, uint32_t table);                   // all of them
   bool leads_to_lo(bool ipv4, uint32_t table);
 
   int fd_ = -1;
