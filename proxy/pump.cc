@@ -109,6 +109,23 @@ net::Task<> upload_broke(Try& t, Error why) {
   co_await reply(t.r, detail);
 }
 
+// Large bodies of known length go from socket to socket inside the kernel once their head is out. Asked for once in a body:
+// where no pipe is to be had the bytes are copied.
+class Bypass {
+ public:
+  net::Pipe* pipe(net::Worker& worker, const http::BodySource& from, const http::Sender& to) noexcept {
+    if (!asked_ && from.bulk() && to.takes_pipes()) {
+      asked_ = true;
+      loan_ = worker.lend_pipe();
+    }
+    return loan_ ? &*loan_ : nullptr;
+  }
+
+ private:
+  net::PipeLoan loan_;
+  bool asked_ = false;
+};
+
 // The rest of a write that upstream is slow to take. Nobody reads from the client meanwhile, so that is when its leaving must
 // be looked for. A frame of its own, on the slow path only.
 net::Task<Result<>> finish_write(Try& t, http::Sender::Send& send) {
@@ -129,13 +146,15 @@ net::Task<> upload(Try& t) {
   http::Sender& to = t.exchange->request();
   const http::RequestHead& head = t.r.exchange.request();
   bool head_sent = false;
+  Bypass bypass;
   if (!body.ready()) {
     if (!co_await to.head(head, {}, false)) co_return;
     head_sent = true;
   }
   while (!body.ended()) {
     t.r.connection.waits_for = "client";
-    auto piece = co_await body.next();
+    net::Pipe* const pipe = bypass.pipe(t.r.state.worker, body, to);
+    auto piece = co_await (pipe ? body.next(*pipe) : body.next());
     if (!piece) {
       co_await upload_broke(t, piece.error());
       co_return;
@@ -143,8 +162,10 @@ net::Task<> upload(Try& t) {
     const bool trailers = body.ended() && body.trailers();
     const bool end = body.ended() && !trailers;
     Result<> sent;
-    if (!head_sent || !piece->empty() || end) {
-      http::Sender::Send send = !head_sent ? to.head(head, std::move(*piece), end) : to.body(std::move(*piece), end);
+    if (!head_sent || !piece->empty() || end || pipe) {
+      http::Sender::Send send = !head_sent ? to.head(head, std::move(*piece), end)
+                                : pipe     ? to.body(*pipe, end)
+                                           : to.body(std::move(*piece), end);
       head_sent = true;
       if (send.await_ready()) sent = send.await_resume();
       else sent = co_await finish_write(t, send);
@@ -175,6 +196,7 @@ net::Task<> relay_body(Try& t, http::ResponseHead& head) {
   http::Sender& to = r.exchange.response();
   Result<> sent;
   bool head_sent = false;
+  Bypass bypass;
   if (body.ended() || !body.ready()) {
     sent = co_await to.head(head, {}, body.ended());
     head_sent = true;
@@ -182,7 +204,8 @@ net::Task<> relay_body(Try& t, http::ResponseHead& head) {
   while (sent && !body.ended()) {
     t.progress();
     r.connection.waits_for = "upstream";
-    auto piece = co_await body.next();
+    net::Pipe* const pipe = bypass.pipe(r.state.worker, body, to);
+    auto piece = co_await (pipe ? body.next(*pipe) : body.next());
     if (!piece) {
       if (!head_sent) {   // what upstream said goes out, and its break right behind it
         r.exchange.close_after();
@@ -195,6 +218,7 @@ net::Task<> relay_body(Try& t, http::ResponseHead& head) {
     const bool end = body.ended() && !trailers;
     r.connection.waits_for = "client";
     if (!head_sent) sent = co_await to.head(head, std::move(*piece), end);
+    else if (pipe) sent = co_await to.body(*pipe, end);
     else if (!piece->empty() || end) sent = co_await to.body(std::move(*piece), end);
     head_sent = true;
     if (sent && trailers) sent = co_await to.finish(body.trailers());
@@ -315,6 +339,17 @@ struct Outcome {
   bool replay = false;   // an idle connection died under a request that may be repeated
 };
 
+// A place in the pool's queue or a new connection: whatever the client or the route's time does meanwhile ends the wait.
+net::Task<Result<upstream::Lease>> wait_for_connection(Request& r, const upstream::PickContext& pick, bool fresh) {
+  const PendingPlace place(r.state, r.connection.peer);
+  if (!place) co_return std::unexpected(kTooManyPending);
+  upstream::AcquireCancel wait;
+  const net::CloseWatch client(r.exchange.connection(), wait, kClientGone, kAfterFin);
+  net::Deadline limit(r.state.worker, wait);
+  bound(limit, r);
+  co_return co_await r.cluster->acquire(pick, wait, r.exchange.arena(), fresh);
+}
+
 net::Task<Outcome> attempt(Request& r, std::vector<base::SocketAddress>& tried, bool fresh) {
   Try t(r);
   const bool bodyless = r.exchange.request_body().ended();
@@ -324,22 +359,20 @@ net::Task<Outcome> attempt(Request& r, std::vector<base::SocketAddress>& tried, 
   pick.already_tried = tried;
   pick.picked = &picked;
   aim(pick, r.connection, *r.settings);
-  r.connection.waits_for = "connect";
-  PendingPlace place(r.state, r.connection.peer);
-  if (!place) co_return Outcome{std::unexpected(kTooManyPending)};
-  upstream::AcquireCancel wait;
-  std::optional<net::CloseWatch> client(std::in_place, r.exchange.connection(), wait, kClientGone, kAfterFin);
-  net::Deadline limit(r.state.worker, wait);
-  bound(limit, r);
-  auto lease = co_await r.cluster->acquire(pick, wait, r.exchange.arena(), fresh);
-  limit.disarm();
-  client.reset();
-  place.leave();
-  if (picked) r.upstream_host = picked;
+  std::optional<upstream::Lease> lease;
+  if (!fresh) {
+    if (auto pooled = r.cluster->acquire_idle(pick, r.exchange.arena())) lease.emplace(std::move(*pooled));
+  }
   if (!lease) {
-    if (picked) tried.push_back(*picked);
-    r.sys = lease.error().sys;
-    co_return Outcome{std::unexpected(lease.error())};
+    r.connection.waits_for = "connect";
+    auto waited = co_await wait_for_connection(r, pick, fresh);
+    if (picked) r.upstream_host = picked;
+    if (!waited) {
+      if (picked) tried.push_back(*picked);
+      r.sys = waited.error().sys;
+      co_return Outcome{std::unexpected(waited.error())};
+    }
+    lease.emplace(std::move(*waited));
   }
   r.upstream_host = lease->endpoint().address;
   r.upstream_local = lease->local();

@@ -11,6 +11,9 @@ using base::Detail;
 constexpr Error kIdle{.code = base::Code::kTimeout, .detail = Detail::kStreamIdleTimeout};
 constexpr Error kTooOld{.code = base::Code::kTimeout, .detail = Detail::kMaxConnectionDuration};
 constexpr Error kOtherSide{.code = base::Code::kReset};
+constexpr Error kClientGone{.code = base::Code::kReset, .origin = base::Origin::kDownstream, .detail = Detail::kDownstreamDisconnect};
+// While the dial lasts, a client that half-closed still wants its answer: only its reset or the drain deadline ends the wait.
+constexpr std::chrono::hours kHalfClosed{24};
 
 // Both streams of a tunnel end together when one breaks; a clean end of one direction leaves the other open (half-close).
 class Tunnel final : public net::Cancellable {
@@ -26,21 +29,34 @@ class Tunnel final : public net::Cancellable {
   net::Stream& up_;
 };
 
+// Bulk: reads of this size, twice in a row, go on through a pipe inside the kernel, until one brings less than is worth it. An
+// empty pipe may then wait with its connection; the worker lends few.
+constexpr size_t kBulk = 64 * 1024, kTrickle = 16 * 1024;
+
 net::Task<> copy(net::Stream& from, net::Stream& to, Tunnel& tunnel, net::Deadline& idle, std::chrono::milliseconds idle_time, uint64_t& bytes) {
+  net::PipeLoan pipe;
+  int large = 0;
   for (;;) {
-    auto piece = co_await from.read();
+    if (!pipe && large >= 2 && from.splices() && to.splices()) {
+      pipe = from.worker().lend_pipe();
+      large = 0;
+    }
+    auto piece = co_await (pipe ? from.read_into(*pipe, pipe->capacity()) : from.read());
     if (!piece) {
       if (!tunnel.cancelled()) to.reset();   // an RST travels on: a cut stream must not look complete
       tunnel.cancel(kOtherSide);
       co_return;
     }
-    if (piece->empty()) {
+    const size_t size = pipe ? pipe->held() : piece->size();
+    if (size == 0) {
       to.shutdown_write();
       co_return;
     }
-    bytes += piece->size();
+    bytes += size;
+    large = size >= kBulk ? large + 1 : 0;
     if (idle_time.count() > 0) idle.arm(idle_time, kIdle);
-    const auto sent = co_await to.write(std::move(*piece));
+    const auto sent = co_await (pipe ? to.write_from(*pipe) : to.write(std::move(*piece)));
+    if (pipe && size < kTrickle) pipe.end();
     if (!sent) {
       if (!tunnel.cancelled()) from.reset();
       tunnel.cancel(kOtherSide);
@@ -71,7 +87,9 @@ net::Task<> serve_tcp(WorkerState& state, Connection& connection, std::shared_pt
     pick.picked = &picked;
     aim(pick, connection, *record.settings);
     upstream::AcquireCancel wait;
+    std::optional<net::CloseWatch> client(std::in_place, *connection.stream, wait, kClientGone, kHalfClosed);
     auto lease = co_await cluster->connect_tcp(pick, wait);
+    client.reset();
     record.upstream_host = picked;
     if (!lease) {
       record.fail(lease.error().detail);

@@ -24,6 +24,10 @@ class BodyDecoder {
   base::Detail decode(std::span<char> bytes, Piece& piece);
   // The connection ended: fine for a body until close, kHttp1BodyUnfinished for others.
   base::Detail end_of_stream() noexcept;
+  // Bytes of a body of known length that went past the process; n <= remaining().
+  void skip(uint64_t n) noexcept {
+    if ((left_ -= n) == 0) state_ = State::kEnd;
+  }
   bool ended() const noexcept { return state_ == State::kEnd; }
   std::optional<uint64_t> remaining() const noexcept;
   const base::Fields* trailers() const noexcept { return trailers_ ? &*trailers_ : nullptr; }

@@ -17,6 +17,7 @@ class BodySource {
  public:
   struct [[nodiscard]] Next {
     BodySource& body;
+    net::Pipe* pipe = nullptr;
     net::Waiter waiter{};
     Result<net::Borrowed> result{};
     bool await_ready() { return body.start_next(*this); }
@@ -25,6 +26,10 @@ class BodySource {
   };
   virtual ~BodySource() = default;
   Next next() noexcept { return {*this}; }
+  // Only while bulk(): the next bytes go into `pipe` instead, and the result's piece is empty.
+  Next next(net::Pipe& pipe) noexcept { return {*this, &pipe}; }
+  // Much is still to come, its length is known, none of it has been read, and it may pass through a pipe.
+  virtual bool bulk() const noexcept { return false; }
   // True when it is known now, without reading, that nothing more comes: a message without body, or the last byte was given.
   // The pump then sends head (or piece) and end in one.
   virtual bool ended() const noexcept = 0;
@@ -51,6 +56,7 @@ class Sender {
     const base::Fields* trailers = nullptr;
     net::Borrowed piece{};
     bool end = false;
+    net::Pipe* pipe = nullptr;
     net::Waiter waiter{};
     Result<> result{};
     bool await_ready() { return to.start_send(*this); }
@@ -62,6 +68,9 @@ class Sender {
   // A 1xx head may come before the final one, any number of times; it has no piece and no end. 101 opens the tunnel.
   Send head(const ResponseHead& head, net::Borrowed first, bool end) noexcept { return {*this, nullptr, &head, nullptr, std::move(first), end}; }
   Send body(net::Borrowed piece, bool end) noexcept { return {*this, nullptr, nullptr, nullptr, std::move(piece), end}; }
+  // Everything that `pipe` holds. Only while takes_pipes().
+  Send body(net::Pipe& pipe, bool end) noexcept { return {*this, nullptr, nullptr, nullptr, {}, end, &pipe}; }
+  virtual bool takes_pipes() const noexcept { return false; }
   Send finish(const base::Fields* trailers) noexcept { return {*this, nullptr, nullptr, trailers, {}, true}; }
 
  private:

@@ -1,6 +1,9 @@
 #include "http/wire.h"
 
+#include <algorithm>
 #include <charconv>
+
+#include "net/pipe.h"
 
 namespace http {
 
@@ -151,9 +154,7 @@ bool Body::start_next(Next& next) {
     return true;
   }
   for (;;) {
-    read_.emplace(&stream_);
-    read_->waiter = net::Waiter::to<&Body::on_read>(*this);
-    if (!read_->start()) {
+    if (!begin_read(next)) {
       next_ = &next;
       pace_.waits();
       return false;
@@ -164,8 +165,29 @@ bool Body::start_next(Next& next) {
   }
 }
 
+bool Body::begin_read(Next& next) {
+  const size_t most = next.pipe ? static_cast<size_t>(std::min<uint64_t>(next.pipe->capacity(), *decoder_.remaining())) : 0;
+  read_.emplace(&stream_, next.pipe, most);
+  read_->waiter = net::Waiter::to<&Body::on_read>(*this);
+  return read_->start();
+}
+
+// Less than this the pipe does not pay (performance.md §8.6).
+constexpr uint64_t kBulk = 256 * 1024;
+
+bool Body::bulk() const noexcept {
+  return decoder_.remaining().value_or(0) >= kBulk && primed_.size == 0 && given_ == 0 && surplus_.empty() && !error_ && stream_.splices();
+}
+
 bool Body::take(Next& next, Result<net::Borrowed> read) {
-  pace_.came(read ? read->size() : 0);
+  const size_t came = !read ? 0 : next.pipe ? next.pipe->held() : read->size();
+  pace_.came(came);
+  if (read && next.pipe && came > 0) {
+    decoder_.skip(came);
+    received_ += came;
+    next.result = net::Borrowed();
+    return true;
+  }
   if (!read) {
     error_ = seen_from(side_, stream_, read.error(), Detail::kUpstreamBroken);
   } else if (read->empty()) {
@@ -198,9 +220,7 @@ void Body::on_read() {
     Result<net::Borrowed> read = std::move(read_->result);
     read_.reset();
     if (take(*next, std::move(read))) break;
-    read_.emplace(&stream_);
-    read_->waiter = net::Waiter::to<&Body::on_read>(*this);
-    if (!read_->start()) return pace_.waits();
+    if (!begin_read(*next)) return pace_.waits();
   }
   next_ = nullptr;
   next->waiter.wake();
@@ -247,7 +267,7 @@ constexpr size_t kCopied = 4096;
 // Everything of `send` that is not the piece itself goes into `out`. The piece does too where it is short, and in chunked
 // messages always, since its CR LF stands behind it and one message part is one write. What was copied leaves `send`.
 Result<> Writer::frame(Send& send, OutBuffer& out, bool& nothing) {
-  const size_t size = send.piece.size();
+  const size_t size = send.pipe ? send.pipe->held() : send.piece.size();
   interim_ = false;
   if (send.request || send.response) {
     if (auto encoded = encode_head(send, out, size <= kCopied ? size + 64 : 64, interim_); !encoded) return encoded;
@@ -282,7 +302,7 @@ Result<> Writer::frame(Send& send, OutBuffer& out, bool& nothing) {
       break;
   }
   sent_ += mode_ == Mode::kNone ? 0 : size;
-  if (mode_ == Mode::kLength && !out.text().empty() && size <= kCopied) {
+  if (mode_ == Mode::kLength && !out.text().empty() && size <= kCopied && !send.pipe) {
     out.put(net::text_of(send.piece.bytes()));
     send.piece = {};
   } else if (mode_ == Mode::kNone || mode_ == Mode::kChunked) {
@@ -302,7 +322,7 @@ bool Writer::start_send(Send& send) {
   if (auto framed = frame(send, out, nothing); !framed) return finish_send(send, framed);
   if (nothing) return finish_send(send, {});
   if (!interim_) head_written_ = true;
-  write_.emplace(&stream_, out.bytes(), std::move(send.piece));
+  write_.emplace(&stream_, out.bytes(), std::move(send.piece), send.pipe);
   write_->waiter = net::Waiter::to<&Writer::on_written>(*this);
   if (!write_->start()) {
     send_ = &send;

@@ -64,12 +64,14 @@ class Body final : public BodySource, private net::Op {
   bool ended() const noexcept override { return decoder_.ended() && primed_.size == 0 && !error_; }
   bool ready() const noexcept override { return error_ || primed_.size > 0 || decoder_.ended(); }
   std::optional<uint64_t> remaining() const noexcept override;
+  bool bulk() const noexcept override;
   const base::Fields* trailers() const noexcept override { return decoder_.trailers(); }
 
  private:
   bool start_next(Next& next) override;
   void prime();
   bool take(Next& next, Result<net::Borrowed> read);  // true: next has its result
+  bool begin_read(Next& next);                        // true: the read is over
   void on_read();
   void stopped();
   void fail(base::Detail detail) noexcept;
@@ -95,6 +97,7 @@ class Writer : public Sender {
   bool failed() const noexcept { return failed_; }
   bool head_written() const noexcept { return head_written_; }
   uint64_t sent() const noexcept { return sent_; }
+  bool takes_pipes() const noexcept override { return head_written_ && !failed_ && mode_ == Mode::kLength && stream_.splices(); }
 
  protected:
   Writer(Side side, net::Stream& stream) noexcept : side_(side), stream_(stream) {}

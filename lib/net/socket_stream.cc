@@ -13,6 +13,7 @@
 #include <cstring>
 #include <utility>
 
+#include "net/pipe.h"
 #include "net/slab.h"
 #include "net/socket_address.h"
 
@@ -40,6 +41,7 @@ class SocketStream final : public Stream, private DescriptorOwner {
   base::SocketAddress peer() const noexcept override { return facts_.peer; }
   Result<base::OriginalDst> original_dst() const noexcept override;
   int raw_fd() const noexcept override { return descriptor_.fd(); }
+  bool splices() const noexcept override { return descriptor_.usable() && unread_.empty(); }
 
  private:
   bool start_read(ReadOp& op) override;
@@ -51,6 +53,8 @@ class SocketStream final : public Stream, private DescriptorOwner {
   bool take(ReadOp& op);                 // true: op.result is set; false: the loop waits
   bool receive(ReadOp& op);
   void flush();
+  bool drain(Pipe& pipe);                // true: empty, or write_errno_ says why not
+  bool drains() const noexcept { return writing_ && writing_->pipe && writing_->pipe->held() > 0; }
   void send_fin() noexcept { ::shutdown(descriptor_.fd(), SHUT_WR); }
   void look() noexcept;                  // for the watch: what has happened at the other end?
 
@@ -115,8 +119,13 @@ bool SocketStream::receive(ReadOp& op) {
   const auto scratch = worker().scratch();
   ssize_t n;
   do {
-    n = ::recv(descriptor_.fd(), scratch.data(), scratch.size(), MSG_DONTWAIT);
+    n = op.pipe ? op.pipe->fill(descriptor_.fd(), op.most) : ::recv(descriptor_.fd(), scratch.data(), scratch.size(), MSG_DONTWAIT);
   } while (n < 0 && errno == EINTR);
+  if (n > 0 && op.pipe) {                                // how much is left the kernel does not tell: the next one tries
+    burst_ += static_cast<uint32_t>(n);
+    op.result = Borrowed();
+    return true;
+  }
   if (n > 0) {
     // A read that was not filled has emptied the socket: the next one waits without trying. The wait reports what came since.
     try_reading_ = static_cast<size_t>(n) == scratch.size();
@@ -143,15 +152,27 @@ bool SocketStream::start_write(WriteOp& op) {
     op.result = std::unexpected(reset_error(write_errno_ ? write_errno_ : EPIPE));
     return true;
   }
+  if (op.pipe && unsent_.empty() && drain(*op.pipe)) {
+    if (write_errno_) op.result = std::unexpected(reset_error(write_errno_));
+    return true;
+  }
   Slice head = op.head, piece = op.piece.bytes();
-  if (unsent_.empty()) {
+  if (unsent_.empty() && !op.pipe) {
     iovec parts[2] = {{const_cast<std::byte*>(head.data()), head.size()}, {const_cast<std::byte*>(piece.data()), piece.size()}};
     msghdr message{};
-    message.msg_iov = head.empty() ? parts + 1 : parts;
-    message.msg_iovlen = head.empty() ? 1 : 2;
+    message.msg_iov = parts;
+    message.msg_iovlen = 2;
     ssize_t n;
     do {
-      n = head.empty() && piece.empty() ? 0 : ::sendmsg(descriptor_.fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+      // One part alone is cheaper to hand over; most messages are one.
+      const iovec& only = head.empty() ? parts[1] : parts[0];
+      if (head.empty() && piece.empty()) {
+        n = 0;
+      } else if (head.empty() || piece.empty()) {
+        n = ::send(descriptor_.fd(), only.iov_base, only.iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+      } else {
+        n = ::sendmsg(descriptor_.fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+      }
     } while (n < 0 && errno == EINTR);
     if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
       write_errno_ = static_cast<uint16_t>(errno);
@@ -178,6 +199,17 @@ bool SocketStream::start_write(WriteOp& op) {
   return false;
 }
 
+bool SocketStream::drain(Pipe& pipe) {
+  while (pipe.held() > 0) {
+    const ssize_t n = pipe.drain(descriptor_.fd());
+    if (n > 0) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
+    write_errno_ = static_cast<uint16_t>(n < 0 ? errno : EPIPE);
+    break;
+  }
+  return true;
+}
+
 // In the turn of a wait that is over.
 void SocketStream::flush() {
   while (!unsent_.empty()) {
@@ -195,6 +227,10 @@ void SocketStream::flush() {
     }
     unsent_.consume(static_cast<size_t>(n));
   }
+  if (!write_errno_ && drains() && !drain(*writing_->pipe)) {
+    descriptor_.wait(Wait::kWrite);
+    return;
+  }
   if (fin_wanted_ && !write_errno_) send_fin();
   if (writing_) writing_->step(*writing_);               // last: it may be the end of this stream
 }
@@ -210,7 +246,7 @@ void SocketStream::on_wait_over(Wait wait) noexcept {
       }
       break;
     case Wait::kWrite:
-      if (!unsent_.empty()) flush();
+      if (!unsent_.empty() || drains()) flush();
       break;
     case Wait::kError:
       look();
@@ -280,7 +316,7 @@ void SocketStream::reset() noexcept {
 }
 
 void SocketStream::on_cancel() noexcept {
-  if (!unsent_.empty()) {
+  if (!unsent_.empty() || drains()) {
     // What we dropped must not look like a clean end to the peer (a body that ends with the connection): it sees a reset.
     unsent_.clear();
     write_errno_ = ECONNRESET;

@@ -20,6 +20,7 @@ namespace net {
 class Worker;
 class Stream;
 class CloseWatch;
+class Pipe;
 
 using Slice = std::span<const std::byte>;
 inline Slice bytes_of(std::string_view text) noexcept { return std::as_bytes(std::span(text.data(), text.size())); }
@@ -75,8 +76,10 @@ struct [[nodiscard]] ReadOp : Op {
   Stream* stream = nullptr;
   Waiter waiter;
   Result<Borrowed> result{};
-  explicit ReadOp(Stream* s) noexcept : stream(s) {}
-  ReadOp(ReadOp&& other) noexcept : Op(other), stream(other.stream) {}   // before start() only
+  Pipe* pipe = nullptr;      // see Stream::read_into
+  size_t most = 0;
+  explicit ReadOp(Stream* s, Pipe* into = nullptr, size_t at_most = 0) noexcept : stream(s), pipe(into), most(at_most) {}
+  ReadOp(ReadOp&& other) noexcept : Op(other), stream(other.stream), pipe(other.pipe), most(other.most) {}   // before start() only
   ~ReadOp();                                                             // detaches from the stream when it waits
   bool attached = false;
   bool start();
@@ -97,8 +100,9 @@ struct [[nodiscard]] WriteOp : Op {
   Borrowed piece;
   Waiter waiter;
   Result<> result{};
-  WriteOp(Stream* s, Slice h, Borrowed p) noexcept : stream(s), head(h), piece(std::move(p)) {}
-  WriteOp(WriteOp&& other) noexcept : Op(other), stream(other.stream), head(other.head), piece(std::move(other.piece)) {}
+  Pipe* pipe = nullptr;      // see Stream::write_from
+  WriteOp(Stream* s, Slice h, Borrowed p, Pipe* from = nullptr) noexcept : stream(s), head(h), piece(std::move(p)), pipe(from) {}
+  WriteOp(WriteOp&& other) noexcept : Op(other), stream(other.stream), head(other.head), piece(std::move(other.piece)), pipe(other.pipe) {}
   ~WriteOp();
   bool attached = false;
   bool start();
@@ -125,6 +129,13 @@ class Stream : public Cancellable {
   WriteOp write(Borrowed piece) noexcept { return WriteOp(this, {}, std::move(piece)); }
   WriteOp write(Slice head, Borrowed piece) noexcept { return WriteOp(this, head, std::move(piece)); }   // one sendmsg
 
+  // Bulk bytes past the process, between two streams that both say splices(). read_into() ends when `pipe` holds something; it
+  // holds nothing at the end of the stream, and the result's bytes are always empty. write_from() ends when it is empty. The pipe
+  // outlives both operations.
+  ReadOp read_into(Pipe& pipe, size_t at_most) noexcept { return ReadOp(this, &pipe, at_most); }
+  WriteOp write_from(Pipe& pipe) noexcept { return WriteOp(this, {}, {}, &pipe); }
+  virtual bool splices() const noexcept { return false; }      // false while unread bytes stand in front
+
   // Puts bytes that were read too far in front of what is still to come; they are copied. May be called several times; the
   // last call's bytes come first. Never while a read waits.
   virtual void unread(Slice bytes) = 0;
@@ -141,7 +152,7 @@ class Stream : public Cancellable {
   virtual base::SocketAddress peer() const noexcept = 0;
   // Where this connection was going before iptables turned it to us; memory streams say what the test set.
   virtual Result<base::OriginalDst> original_dst() const noexcept = 0;
-  virtual int raw_fd() const noexcept { return -1; }           // plaintext sockets only: splice
+  virtual int raw_fd() const noexcept { return -1; }           // plaintext sockets only
   virtual const TlsFacts* tls() const noexcept { return nullptr; }
   Worker& worker() const noexcept { return worker_; }
 

@@ -275,6 +275,7 @@ std::span<std::byte> Worker::scratch() noexcept { return impl_->scratch.all(); }
 Borrowed Worker::borrow_scratch(size_t n) noexcept { return impl_->scratch.borrow(n); }
 std::byte* Worker::take_block(uint32_t& capacity) { return impl_->blocks.take(capacity); }
 void Worker::give_block(std::byte* block, uint32_t capacity) noexcept { impl_->blocks.give(block, capacity); }
+PipeLoan Worker::lend_pipe() noexcept { return {*this, impl_->pipes.take()}; }
 size_t Worker::block_bytes() const noexcept { return impl_->blocks.bytes(); }
 // The acceptor adds for another worker, so this one is a real read-modify-write.
 void Worker::add_load(int change) noexcept { impl_->load.fetch_add(static_cast<uint32_t>(change), kRelaxed); }

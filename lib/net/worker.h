@@ -13,6 +13,7 @@
 #include "base/ip.h"
 #include "base/result.h"
 #include "net/cancel.h"
+#include "net/pipe.h"
 #include "net/ready.h"
 #include "net/stream.h"
 #include "net/task.h"
@@ -56,6 +57,10 @@ class Worker {
   // Whatever the program attaches to this worker (its pools, snapshot, counters); not owned.
   template <class T> void attach(T* context) noexcept { context_ = context; }
   template <class T> T& context() const noexcept { return *static_cast<T*>(context_); }
+
+  // A pipe for a stretch of bulk bytes; empty when there is none to lend, and the bytes are copied then. Hold it while bytes flow,
+  // not while a connection idles.
+  PipeLoan lend_pipe() noexcept;
 
   // For the rooms of net/ only.
   struct Impl;

@@ -10,6 +10,7 @@
 #include "base/intrusive_list.h"
 #include "net/block_pool.h"
 #include "net/clock.h"
+#include "net/pipe.h"
 #include "net/reactor.h"
 #include "net/ready_queue.h"
 #include "net/wheel.h"
@@ -77,6 +78,7 @@ struct Worker::Impl final : Reactor::Client {
   Clock clock;
   Reactor reactor;
   BlockPool blocks;
+  PipePool pipes;
   Wheel wheel;
   ReadyQueue queue;
   Scratch scratch;

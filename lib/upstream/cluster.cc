@@ -44,6 +44,8 @@ const std::shared_ptr<const base::EndpointSet>& Cluster::endpoints() const noexc
 void Cluster::retire() noexcept { pool_->retire(); }
 Cluster::View Cluster::view() const { return pool_->view(); }
 
+std::optional<Lease> Cluster::acquire_idle(PickContext& pick, std::pmr::memory_resource* arena) { return pool_->acquire_idle(pick, arena); }
+
 // Not coroutines themselves: the frames that wait hold the pool, not this object.
 net::Task<Result<Lease>> Cluster::acquire(const PickContext& pick, AcquireCancel& owner, std::pmr::memory_resource* arena, bool fresh) {
   return Pool::acquire(pool_, pick, owner, arena, fresh);

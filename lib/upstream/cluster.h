@@ -23,6 +23,7 @@
 namespace upstream {
 
 class Connection;                                      // pool.h
+struct Host;
 class Dialer;                                          // dialer.h
 class Pool;
 struct Random;                                         // load_balancer.h
@@ -35,6 +36,8 @@ struct PickContext {
   std::optional<base::Ip> source{};
   // Out, may be null: the endpoint that was chosen, also when connecting to it failed (log line, and the next try avoids it).
   std::optional<base::SocketAddress>* picked = nullptr;
+  // What acquire_idle() chose and could not serve; acquire() in the same turn begins with it.
+  Host* chosen = nullptr;
 };
 
 // The owner of an acquire() or connect_tcp() in flight. Cancelling it ends the wait with its reason, in a turn of its own; a
@@ -108,6 +111,8 @@ class Cluster {
   void update_endpoints(std::shared_ptr<const base::EndpointSet> endpoints);
   const std::shared_ptr<const base::EndpointSet>& endpoints() const noexcept;
 
+  // A pool hit, without waiting and without a frame: by far the most frequent case. Empty: nothing was taken, acquire() tells why.
+  std::optional<Lease> acquire_idle(PickContext& pick, std::pmr::memory_resource* arena);
   // An exchange on a pooled or new connection; a pool hit does not suspend. Ends early when `owner` is cancelled. `arena`
   // holds the answer's head and outlives the lease. The cluster object may die while it waits.
   // Errors: kNoHealthyUpstream (UH), kConnect and kTimeout (UF, retry kAlways), kOverflow (UO), owner's reason.

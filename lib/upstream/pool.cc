@@ -138,11 +138,24 @@ Pool::~Pool() {
   while (Connection* connection = dropped_.pop_front()) delete connection;
 }
 
+std::optional<Lease> Pool::acquire_idle(PickContext& pick, std::pmr::memory_resource* arena) {
+  pick.chosen = this->pick(pick);
+  if (!pick.chosen || pick.chosen->idle.empty() || requests_full()) return std::nullopt;
+  Connection& connection = *take_idle(*pick.chosen);
+  if (!take_request(connection)) {                       // another worker took the last place in between
+    put_back(connection, true);
+    return std::nullopt;
+  }
+  if (pick.picked) *pick.picked = pick.chosen->endpoint.address;
+  ++pick.chosen->active;
+  return lease(connection, arena);
+}
+
 net::Task<Result<Lease>> Pool::acquire(std::shared_ptr<Pool> self, const PickContext& pick, AcquireCancel& owner,
                                        std::pmr::memory_resource* arena, bool fresh) {
   if (owner.cancelled()) co_return std::unexpected(owner.why());
-  for (;;) {
-    Host* host = self->pick(pick);
+  for (Host* chosen = pick.chosen;;) {
+    Host* host = chosen ? std::exchange(chosen, nullptr) : self->pick(pick);
     if (!host) co_return std::unexpected(kNoHost);
     if (pick.picked) *pick.picked = host->endpoint.address;
     Claim claim(*self, *host);

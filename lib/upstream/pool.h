@@ -120,6 +120,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   ~Pool();
   Pool(const Pool&) = delete;
 
+  std::optional<Lease> acquire_idle(PickContext& pick, std::pmr::memory_resource* arena);
   static net::Task<Result<Lease>> acquire(std::shared_ptr<Pool> self, const PickContext& pick, AcquireCancel& owner,
                                           std::pmr::memory_resource* arena, bool fresh);
   static net::Task<Result<TcpLease>> connect_tcp(std::shared_ptr<Pool> self, const PickContext& pick, AcquireCancel& owner);

@@ -1,0 +1,81 @@
+#include "net/pipe.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <new>
+
+#include "net/worker_impl.h"
+
+namespace net {
+namespace {
+
+// Room for what a fast sender delivers while the other side is written to (performance.md §8.6); the kernel's default is less,
+// and below that the copies through the scratch are as good.
+constexpr int kWanted = 1 << 20;
+constexpr int kLeast = 64 << 10;
+
+}  // namespace
+
+std::unique_ptr<Pipe> Pipe::open() noexcept {
+  int ends[2];
+  if (::pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0) return nullptr;
+  int capacity = ::fcntl(ends[1], F_SETPIPE_SZ, kWanted);
+  if (capacity < 0) capacity = ::fcntl(ends[1], F_GETPIPE_SZ);   // EPERM: beyond the user's share; it keeps what it has
+  std::unique_ptr<Pipe> pipe(new (std::nothrow) Pipe(ends[0], ends[1], static_cast<size_t>(std::max(capacity, 0))));
+  if (!pipe) {
+    ::close(ends[0]);
+    ::close(ends[1]);
+    return nullptr;
+  }
+  return capacity >= kLeast ? std::move(pipe) : nullptr;
+}
+
+Pipe::~Pipe() {
+  ::close(read_end_);
+  ::close(write_end_);
+}
+
+ssize_t Pipe::fill(int socket, size_t most) noexcept {
+  ssize_t n;
+  do {
+    n = ::splice(socket, nullptr, write_end_, nullptr, std::min(most, capacity_), SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  } while (n < 0 && errno == EINTR);
+  if (n > 0) held_ += static_cast<size_t>(n);
+  return n;
+}
+
+ssize_t Pipe::drain(int socket) noexcept {
+  ssize_t n;
+  do {
+    n = ::splice(read_end_, nullptr, socket, nullptr, held_, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  } while (n < 0 && errno == EINTR);
+  if (n > 0) held_ -= static_cast<size_t>(n);
+  return n;
+}
+
+std::unique_ptr<Pipe> PipePool::take() noexcept {
+  if (lent_ >= kMostLent) return nullptr;
+  std::unique_ptr<Pipe> pipe;
+  if (idle_.empty()) {
+    pipe = Pipe::open();
+  } else {
+    pipe = std::move(idle_.back());
+    idle_.pop_back();
+  }
+  if (pipe) ++lent_;
+  return pipe;
+}
+
+void PipePool::give(std::unique_ptr<Pipe> pipe) noexcept {
+  --lent_;
+  if (pipe->held() == 0 && idle_.size() < kKept) idle_.push_back(std::move(pipe));
+}
+
+void PipeLoan::end() noexcept {
+  if (pipe_) worker_->impl().pipes.give(std::move(pipe_));
+}
+
+}  // namespace net

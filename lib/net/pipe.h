@@ -1,0 +1,71 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace net {
+
+class Worker;
+
+// A kernel pipe: bytes go through it from socket to socket and never enter the process (splice(2)).
+class Pipe {
+ public:
+  static std::unique_ptr<Pipe> open() noexcept;        // null: no descriptors, or the user's share of pipe memory is used up
+  ~Pipe();
+  Pipe(const Pipe&) = delete;
+  size_t held() const noexcept { return held_; }
+  size_t capacity() const noexcept { return capacity_; }
+  // As recv() and send() on a non-blocking socket: bytes moved, 0 at the end of the stream, or -1 and errno. `most` > 0, and
+  // drain() only while something is held. Process-wide SIGPIPE must be ignored: splice() has no flag against it.
+  ssize_t fill(int socket, size_t most) noexcept;
+  ssize_t drain(int socket) noexcept;
+
+ private:
+  Pipe(int read_end, int write_end, size_t capacity) noexcept : read_end_(read_end), write_end_(write_end), capacity_(capacity) {}
+  const int read_end_, write_end_;
+  const size_t capacity_;
+  size_t held_ = 0;
+};
+
+// The pipes of one worker. Few, because each may hold a mebibyte of kernel memory and the kernel limits what one user's pipes
+// hold together (fs.pipe-user-pages-soft, 64 MiB for all proxies of the node that run as one user).
+class PipePool {
+ public:
+  std::unique_ptr<Pipe> take() noexcept;               // null: enough are lent, or the kernel gives none
+  void give(std::unique_ptr<Pipe> pipe) noexcept;
+  size_t lent() const noexcept { return lent_; }
+
+ private:
+  static constexpr size_t kMostLent = 32, kKept = 4;
+  std::vector<std::unique_ptr<Pipe>> idle_;
+  size_t lent_ = 0;
+};
+
+// A pipe on loan from its worker, given back when this ends; one that still holds bytes is closed with them.
+class PipeLoan {
+ public:
+  PipeLoan() = default;
+  PipeLoan(Worker& worker, std::unique_ptr<Pipe> pipe) noexcept : worker_(&worker), pipe_(std::move(pipe)) {}
+  PipeLoan(PipeLoan&&) = default;
+  PipeLoan& operator=(PipeLoan&& other) noexcept {
+    end();
+    worker_ = other.worker_;
+    pipe_ = std::move(other.pipe_);
+    return *this;
+  }
+  ~PipeLoan() { end(); }
+  void end() noexcept;
+  explicit operator bool() const noexcept { return pipe_ != nullptr; }
+  Pipe& operator*() const noexcept { return *pipe_; }
+  Pipe* operator->() const noexcept { return pipe_.get(); }
+
+ private:
+  Worker* worker_ = nullptr;
+  std::unique_ptr<Pipe> pipe_;
+};
+
+}  // namespace net

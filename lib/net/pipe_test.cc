@@ -1,0 +1,151 @@
+#include "net/pipe.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <csignal>
+#include <string>
+
+#include "net/socket_testing.h"
+#include "net/stream.h"
+#include "net/worker.h"
+
+namespace net {
+namespace {
+
+using testing::Reading;
+using testing::TcpPair;
+using testing::Writing;
+
+std::string numbers(size_t n) {
+  std::string text;
+  text.reserve(n + 16);
+  for (unsigned i = 0; text.size() < n; ++i) text += std::to_string(i) + ' ';
+  text.resize(n);
+  return text;
+}
+
+struct Relayed {
+  uint64_t bytes = 0;
+  bool end = false, broke = false;
+};
+
+// What the pumps do with bulk.
+Task<> relay(Stream& from, Stream& to, Relayed& relayed) {
+  PipeLoan pipe = from.worker().lend_pipe();
+  while (pipe) {
+    const auto got = co_await from.read_into(*pipe, pipe->capacity());
+    if (!got) break;
+    if (pipe->held() == 0) {
+      to.shutdown_write();
+      relayed.end = true;
+      co_return;
+    }
+    relayed.bytes += pipe->held();
+    if (!co_await to.write_from(*pipe)) break;
+  }
+  relayed.broke = true;
+  from.reset();
+  if (!to.cancelled()) to.reset();
+}
+
+class PipeRelay : public ::testing::Test {
+ protected:
+  PipeRelay() : client(worker), server(worker) { std::signal(SIGPIPE, SIG_IGN); }   // as every program of ours does
+  Worker worker{{}};
+  TcpPair client, server;                              // client.connected → [client.accepted → server.connected] → server.accepted
+};
+
+TEST_F(PipeRelay, EveryByteArrives_ThenTheEnd) {
+  const std::string text = numbers(20'000'000);
+  Reading reading;
+  Writing writing;
+  Relayed relayed;
+  worker.spawn(relay(*client.accepted, *server.connected, relayed));
+  worker.spawn(testing::write_text(*client.connected, text, writing, true));
+  worker.spawn(testing::read_all(*server.accepted, reading));
+  testing::run_to_the_end(worker);
+  EXPECT_TRUE(relayed.end);
+  EXPECT_EQ(relayed.bytes, text.size());
+  EXPECT_TRUE(reading.end && reading.bytes == text);
+  EXPECT_EQ(worker.block_bytes(), 0u) << "bytes passed through the process";
+}
+
+TEST_F(PipeRelay, ReaderThatStartsLate_GetsEverything) {
+  const std::string text = numbers(20'000'000);
+  Reading reading;
+  Writing writing;
+  Relayed relayed;
+  worker.spawn(relay(*client.accepted, *server.connected, relayed));
+  worker.spawn(testing::write_text(*client.connected, text, writing, true));
+  worker.poll();
+  ASSERT_FALSE(relayed.end) << "twenty megabytes fit into the kernel's buffers: nothing is tested";
+  worker.spawn(testing::read_all(*server.accepted, reading));
+  testing::run_to_the_end(worker);
+  EXPECT_TRUE(reading.end && reading.bytes == text);
+}
+
+TEST_F(PipeRelay, ReaderThatResets_EndsIt) {
+  const std::string text = numbers(20'000'000);
+  Writing writing;
+  Relayed relayed;
+  worker.spawn(relay(*client.accepted, *server.connected, relayed));
+  worker.spawn(testing::write_text(*client.connected, text, writing, true));
+  worker.poll();
+  server.accepted->reset();
+  testing::run_to_the_end(worker);
+  EXPECT_TRUE(relayed.broke);
+  EXPECT_FALSE(writing.end);
+}
+
+// What stood in the pipe is lost, so the reader must not take what it got for all.
+TEST_F(PipeRelay, CancelledWithBytesInThePipe_LooksBrokenToTheReader) {
+  const std::string text = numbers(20'000'000);
+  Reading reading;
+  Writing writing;
+  Relayed relayed;
+  worker.spawn(relay(*client.accepted, *server.connected, relayed));
+  worker.spawn(testing::write_text(*client.connected, text, writing, true));
+  worker.poll();
+  ASSERT_FALSE(relayed.end || relayed.broke);
+  server.connected->cancel({.code = base::Code::kCancelled});
+  worker.poll();
+  EXPECT_TRUE(relayed.broke);
+  server.connected.reset();
+  worker.spawn(testing::read_all(*server.accepted, reading));
+  testing::run_to_the_end(worker);
+  EXPECT_TRUE(reading.over);
+  EXPECT_FALSE(reading.end);
+}
+
+TEST_F(PipeRelay, WriterThatResets_EndsIt) {
+  Writing writing;
+  Relayed relayed;
+  Reading reading;
+  worker.spawn(relay(*client.accepted, *server.connected, relayed));
+  worker.spawn(testing::read_all(*server.accepted, reading));
+  worker.spawn(testing::write_text(*client.connected, numbers(1'000), writing));
+  worker.poll();
+  client.connected->reset();
+  testing::run_to_the_end(worker);
+  EXPECT_TRUE(relayed.broke);
+  EXPECT_FALSE(reading.end);
+}
+
+TEST(PipePool, LendsFew_AndKeepsThem) {
+  Worker worker({});
+  std::vector<PipeLoan> loans;
+  for (int i = 0; i < 200; ++i) {
+    PipeLoan loan = worker.lend_pipe();
+    if (!loan) break;
+    EXPECT_GE(loan->capacity(), size_t{64} << 10);
+    loans.push_back(std::move(loan));
+  }
+  EXPECT_GE(loans.size(), 1u);
+  EXPECT_LT(loans.size(), 200u);
+  loans.clear();
+  EXPECT_TRUE(worker.lend_pipe());
+}
+
+}  // namespace
+}  // namespace net
