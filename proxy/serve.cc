@@ -103,7 +103,10 @@ net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, cons
   upstream::PickContext pick;
   aim(pick, connection, cluster->settings());
   upstream::AcquireCancel wait;
+  // A client that half-closed may still be waiting for a server that speaks first; only its reset or the drain ends the wait.
+  std::optional<net::CloseWatch> client(std::in_place, *connection.stream, wait, Error{.code = base::Code::kReset}, 24h);
   auto lease = co_await cluster->connect_tcp(pick, wait);
+  client.reset();
   if (!lease) {
     // Nobody there: the client finds out when it speaks, as it would have without the early dial.
     heard.speaks = co_await sniff_downstream(connection, http10);

@@ -57,6 +57,31 @@ TEST_F(Pump, Tcp_ConnectionPoolBoundsTunnels) {
   EXPECT_TRUE(has(lines_.lines.back(), " DT ")) << lines_.lines.back();
 }
 
+// A dial may hang for the whole connect timeout; the client's end and the drain deadline must not wait for it.
+TEST_F(Pump, Tcp_DialHangs_ClientsResetAndDrainDeadlineEndIt) {
+  dialer_.silent = true;
+  for (const uint16_t port : {uint16_t{90}, uint16_t{91}}) {   // declared TCP; undeclared, where we dial early
+    for (const bool drain : {false, true}) {
+      Peer& c = client(port);
+      worker_.advance(6ms);
+      ASSERT_EQ(dialer_.waiting.size(), 1u);
+      if (drain) state_.cancel_all();
+      else c.stream->reset();
+      settle();
+      EXPECT_TRUE(dialer_.waiting.empty()) << port;
+      EXPECT_EQ(worker_.tasks(), 0u);
+      EXPECT_TRUE(c.ended);
+    }
+  }
+  Peer& half = client(90);
+  half.say("question");
+  half.stream->shutdown_write();
+  worker_.advance(5s);
+  ASSERT_EQ(dialer_.waiting.size(), 1u) << "a half-closed client waits for its answer";
+  dialer_.accept_waiting();
+  EXPECT_EQ(server().got, "question");
+}
+
 TEST_F(Pump, UndeclaredPort_WhoeverSpeaksFirstDecides) {
   Peer& silent = client(91);
   EXPECT_TRUE(dialer_.dialled.empty()) << "no dial before the patience is over";
