@@ -306,7 +306,7 @@ class World {
   stats::Registry registry_;
   Shared shared_;
   WorkerState state_;
-  const std::shared_ptr<const telemetry::AccessLogFormat> log_format_ =
+  std::shared_ptr<const telemetry::AccessLogFormat> log_format_ =
       std::make_shared<const telemetry::AccessLogFormat>(telemetry::AccessLogFormat::istio_text());
   config::Publisher publisher_;
   Lines lines_;
