@@ -13,7 +13,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for target in $targets; do
   name=$(basename "$target")
-  seeds=$(find "$root/lib" -type d -path "*/testdata/fuzz/$name" | head -1)
+  seeds=$(find "$root/lib" "$root/proxy" -type d -path "*/testdata/fuzz/$name" | head -1)
   mkdir -p "$work/$name"
   if ! "$target" -seed="${FUZZ_SEED:-20261121}" -max_total_time=$each -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$work/" "$work/$name" ${seeds:+"$seeds"} >"$work/log" 2>&1; then
     tail -40 "$work/log" >&2
