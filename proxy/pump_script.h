@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,16 +43,18 @@ class Script : World {
   struct Client {
     Peer* peer;
     uint16_t port;
-    std::string sent;      // all that was handed to the pipe: the reference for what upstream may get
+    std::string sent{};    // all that was handed to the pipe: the reference for what upstream may get
     bool raw = false;      // … which only the proxy's codec can read
     int id = 0;            // of its last request
+    bool silent = false;   // it has ended its side
   };
   struct Server {
     Peer* peer;
-    std::string sent;
+    std::string sent{};
     bool raw = false;
     size_t answered = 0;
     int id = 0;            // whom it answers now
+    bool silent = false;
   };
   static constexpr size_t kMostPeers = 6, kLongBody = 100'000, kMostLongBodies = 4;   // so that no program takes long
 
@@ -106,6 +109,7 @@ class Script : World {
   std::vector<Server> script_servers_;
   size_t client_ = 0, server_ = 0;         // who acts; servers are counted from the end
   bool next_reads_ = true, servers_read_ = true;
+  std::set<std::string> tunnels_;          // ports of clients that spoke no HTTP
   size_t long_bodies_ = 0;
   int last_id_ = 0;
 };
@@ -162,7 +166,7 @@ inline void Script::new_client() {
   Peer& peer = connect(direction_ == 'g' ? &serve_gateway : &serve_outbound, pipe);
   if (next_reads_) peer.listen();
   next_reads_ = true;
-  script_clients_.push_back({&peer, port, {}, false, 0});
+  script_clients_.push_back({.peer = &peer, .port = port});
   client_ = script_clients_.size() - 1;
 }
 
@@ -171,15 +175,17 @@ inline void Script::meet_servers() {
     servers_.push_back(std::make_unique<Peer>(worker_, std::move(dialer_.servers.front().stream)));
     dialer_.servers.pop_front();
     if (servers_read_) servers_.back()->listen();
-    script_servers_.push_back({servers_.back().get(), {}, false, 0, 0});
+    script_servers_.push_back({.peer = servers_.back().get()});
   }
 }
 
 inline void Script::say(Client* c, std::string bytes) {
+  if (c->silent) return;
   c->sent += bytes;
   c->peer->put(std::move(bytes));
 }
 inline void Script::answer(Server* s, std::string bytes) {
+  if (s->silent) return;
   s->sent += bytes;
   s->peer->put(std::move(bytes));
 }
@@ -213,8 +219,8 @@ inline void Script::client_acts(char what) {
     case 'y': return say(&c, tagged(c.id, 5));
     case 'k': return say(&c, "3\r\n" + tagged(c.id, 3) + "\r\n");
     case 'z': return say(&c, "0\r\nx-sum: 1\r\n\r\n");
-    case 'f': return c.peer->put_fin();
-    case 'r': return c.peer->stream->reset();
+    case 'f': c.silent = true; return c.peer->put_fin();
+    case 'r': c.silent = true; return c.peer->stream->reset();
     case 'l': return c.peer->listen();
     default: return;
   }
@@ -248,8 +254,8 @@ inline void Script::server_acts(char what) {
     case 'W': return s.answered > 0 ? answer(&s, tagged(s.id, 5)) : void();
     case 'e': return s.answered > 0 ? answer(&s, "4\r\n" + tagged(s.id, 4) + "\r\n") : void();
     case 'Y': return s.answered > 0 ? answer(&s, "0\r\nx-sum: 1\r\n\r\n") : void();
-    case 'F': return s.peer->put_fin();
-    case 'R': return s.peer->stream->reset();
+    case 'F': s.silent = true; return s.peer->put_fin();
+    case 'R': s.silent = true; return s.peer->stream->reset();
     case 'h': return s.peer->listen();
     default: return;
   }
@@ -348,7 +354,7 @@ inline std::string Script::judge_client(const Client& c, const std::vector<std::
     answered.push_back(&line);
     methods.push_back(line[4]);
   }
-  if (direction_ == 'x' && lines.empty()) return {};         // no HTTP for us
+  if (tunnels_.contains(std::to_string(c.port))) return {};
   const Ending ending = c.peer->broken ? Ending::kBroken : c.peer->ended ? Ending::kClean : Ending::kOpen;
   size_t n = 0;
   for (const Message& m : messages(c.peer->got, ending, true, methods)) {
@@ -403,8 +409,12 @@ inline std::string Script::judge() {
       fields.emplace_back(rest.substr(0, blank));
       rest.remove_prefix(blank == rest.npos ? rest.size() : blank + 1);
     }
-    if (fields[0] == "-") lines.pop_back();                  // a tunnel's
-    else if (id_of(" " + fields[5]) != 0) tagged_twice += seen[fields[5]]++ > 0;
+    if (fields[0] == "-") {                                  // a tunnel's: no HTTP for us
+      tunnels_.insert(fields[3]);
+      lines.pop_back();
+    } else if (id_of(" " + fields[5]) != 0) {
+      tagged_twice += seen[fields[5]]++ > 0;
+    }
   }
   bool raw = false;
   for (const Client& c : script_clients_) raw |= c.raw;
