@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <set>
@@ -14,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "init/environment.h"
+#include "init/live.h"
 #include "init/machine.h"
 #include "init/native.h"
 #include "init/netlink.h"
@@ -125,6 +127,7 @@ class Session {
   Done clean() {
     // What cannot be read cannot be called clean; one backend missing from the kernel is normal.
     if (!holdings_.empty() && std::ranges::none_of(holdings_, &Holding::usable)) return std::unexpected(holdings_.front().why_not);
+    if (!options_.dry_run) let_captured_ones_end();
     for (auto& holding : holdings_)
       for (const bool ipv4 : kFamilies)
         if (auto done = remove_rules(holding, ipv4); !done) return done;
@@ -270,6 +273,7 @@ class Session {
     auto added = netlink_.add_marker_address();
     if (!added) return std::unexpected(added.error());
     added_address_ = *added;
+    if (added_address_) netlink_.await_marker_address();  // the first connection that is captured needs it
     return {};
   }
 
@@ -305,8 +309,54 @@ class Session {
         stale.keep = std::pair(options_.tproxy_mark, options_.tproxy_table);
       if (auto done = netlink_.remove_local_routes(ipv4, stale); !done) return done;
     }
-    if (added_address_) netlink_.await_marker_address();
     return {};
+  }
+
+  // The kernel tracks connections as long as some rule needs that. This one needs it and changes nothing: no packet reaches
+  // ISTIO_REDIRECT, and the jump keeps the hooks that translate.
+  static FamilyRules tracking_alone() {
+    FamilyRules out;
+    out[iptables::Table::kNat] = {{"ISTIO_REDIRECT", 0, "-p tcp -j REDIRECT --to-ports 15001", {}},
+                                  {"ISTIO_OUTPUT", 0, "-j RETURN", {}},
+                                  {"OUTPUT", 0, "-j ISTIO_OUTPUT", {}}};
+    return out;
+  }
+  Done track_alone(Holding& holding, bool ipv4) {
+    const auto plan = make_plan(holding.state(ipv4), holding.ours(ipv4), tracking_alone(), false);
+    if (auto done = holding.tools.restore(ipv4, plan.text); !done) return done;
+    auto saved = holding.tools.save(ipv4);
+    if (!saved) return std::unexpected(saved.error());
+    holding.own[ipv4 ? 0 : 1] = own_rules(*saved, rules_.family(ipv4));
+    holding.saved[ipv4 ? 0 : 1] = std::move(*saved);
+    return {};
+  }
+
+  static std::set<std::string> connections(Ended ended) {
+    auto out = tcp_connections(read_file("/proc/net/tcp"), ended);
+    out.merge(tcp_connections(read_file("/proc/net/tcp6"), ended));
+    return out;
+  }
+
+  // Before the rules go: what is on its way through the proxy needs its translation, and the address ::6, to the end. New
+  // connections are left alone from here on. Whatever fails here fails again, and is reported, when the rules are removed.
+  void let_captured_ones_end() {
+    // Where one has ended lately, the next one may begin at any moment.
+    if (connections(Ended::kCounted).empty()) return;
+    bool tracked = false;
+    for (auto& holding : holdings_)
+      for (const bool ipv4 : kFamilies)
+        if (!holding.ours(ipv4).empty()) tracked = track_alone(holding, ipv4).has_value() || tracked;
+    if (const auto stale = native_tables(); !stale.empty()) {
+      for (const auto& table : stale) marks_.merge(native_marks(table));
+      tracked = feed_nft(iptables::nft_text({tracking_alone(), tracking_alone()}, stale)).has_value() || tracked;
+    }
+    if (!tracked) return;
+    // Not for ever: some connections stay open for days.
+    constexpr auto kPatience = std::chrono::seconds(3);
+    constexpr useconds_t kPause = 5000;
+    const uint16_t ports[] = {options_.proxy_port, options_.inbound_port};
+    const auto limit = std::chrono::steady_clock::now() + kPatience;
+    while (std::chrono::steady_clock::now() < limit && !with_own_port(connections(Ended::kLeftOut), ports).empty()) ::usleep(kPause);
   }
 
   Done remove_native() {
