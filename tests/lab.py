@@ -27,8 +27,9 @@ def ip(*words):
         raise RuntimeError(f"ip {' '.join(words)}: {done.stderr.strip()}")
 
 
-def inside(netns, work, uid=0):
-    """work() on a thread that has entered the namespace, as `uid` for what the owner match sees. Its result or exception."""
+def inside(netns, work, uid=0, gid=None):
+    """work() on a thread that has entered the namespace, as `uid` and `gid` (the same number unless given) for what the owner
+    match sees. Its result or exception."""
     box = []
 
     def body():
@@ -36,9 +37,8 @@ def inside(netns, work, uid=0):
             with open(f'/run/netns/{netns}') as file:
                 if LIBC.setns(file.fileno(), 0x40000000):
                     raise OSError(ctypes.get_errno(), 'setns')
-            if uid:
-                LIBC.setfsgid(uid)
-                LIBC.setfsuid(uid)
+            LIBC.setfsgid(uid if gid is None else gid)
+            LIBC.setfsuid(uid)
             box.append((True, work()))
         except BaseException as error:   # handed to the caller's thread
             box.append((False, error))

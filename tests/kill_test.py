@@ -1,0 +1,162 @@
+#!/usr/bin/python3 -B
+"""SIGKILL at random instants: every table is all or nothing, and the next run heals. `kill_test.py Nft` runs one backend,
+KILL_SEED=N another order of events."""
+import functools
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+from lab import BIN, CLEAN, SANITIZED, Lab, inside, ip
+
+POD = ['--proxy-uid=1337', '--istio-service-cidr=*', '--istio-inbound-ports=*', '--istio-local-exclude-ports=15090,15021,15020']
+CONFIGURATIONS = {
+    'pod': POD,
+    'TPROXY and DNS': [*POD, '--istio-inbound-interception-mode=TPROXY', '--redirect-dns', '--capture-all-dns', '--drop-invalid'],
+    'another TPROXY': [*POD, '--istio-inbound-interception-mode=TPROXY', '--istio-inbound-tproxy-mark=512',
+                       '--istio-inbound-tproxy-route-table=400'],
+    'lists': ['--istio-service-cidr=10.0.0.0/8,fd00::/8', '--istio-inbound-ports=80,8080', '--istio-exclude-interfaces=eth7',
+              '--drop-invalid'],
+    'nothing': ['--cleanup-only'],
+}
+BACKENDS = {'Nft': ['--force-iptables-binary=nft'], 'Legacy': ['--force-iptables-binary=legacy'], 'Native': ['--native-nftables']}
+PER_BACKEND = 20 if SANITIZED else 100
+SEED = int(os.environ.get('KILL_SEED', '20240229'))
+
+
+class Killed:
+    """In a namespace with lo alone: what the tables hold needs no more."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab, cls.number, cls.netns = Lab(), 0, None
+        cls.flags = ['--enable-ipv6=true', '--log_output_level=error', *BACKENDS[cls.__name__]]
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.lab.close()
+
+    def fresh(self):
+        """A namespace that has never had a rule."""
+        if self.netns:
+            ip('netns', 'del', self.netns)
+            self.lab.netns.remove(self.netns)
+        type(self).number += 1
+        type(self).netns = f'{self.lab.prefix}-{self.number}'
+        ip('netns', 'add', self.netns)
+        self.lab.netns.append(self.netns)
+        ip('-n', self.netns, 'link', 'set', 'lo', 'up')
+
+    def start(self, name):
+        return subprocess.Popen([f'{BIN}/sluice-init', *self.flags, *CONFIGURATIONS[name]], env=CLEAN, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    def run_to_the_end(self, name):
+        process = inside(self.netns, functools.partial(self.start, name))
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, errors), (0, ''), name)
+
+    def tables(self):
+        """(family, table) → its rules and chains in order; what is empty is left out, so is what only counts."""
+        def output(*argv):
+            return subprocess.run(argv, env=CLEAN, capture_output=True, text=True, check=True).stdout
+        if type(self) is Native:
+            listing = output('nft', '--stateless', 'list', 'ruleset')
+            return {tuple(head.split()): body for head, body in re.findall(r'^table (\w+ \S+) (\{.*?^\})', listing, re.M | re.S)}
+        out = {}
+        for tool in ('iptables', 'ip6tables'):   # of this backend alone: a question about a legacy table registers it
+            table = None
+            for line in output(f'{tool}-{type(self).__name__.lower()}-save').splitlines():
+                if line.startswith('*'):
+                    table = (tool, line[1:])
+                elif line.startswith('-A') or re.match(r':\S+ - ', line):
+                    out.setdefault(table, []).append(line.partition(' [')[0])
+        return out
+
+    def routes(self):
+        """What TPROXY and the marker address need besides tables."""
+        questions = ['rule', '-6 rule', '-6 -o address show dev lo'] + [f'{family} route show table {table}' for family in ('-4', '-6')
+                                                                        for table in (133, 400)]
+        return subprocess.run(['sh', '-c', ''.join(f'ip {question}; ' for question in questions)], env=CLEAN, capture_output=True,
+                              text=True).stdout
+
+    def look(self):
+        return inside(self.netns, lambda: (self.tables(), self.routes()))
+
+    def look_twice(self):
+        """A listing is no snapshot; children of a dead run may be at work."""
+        before, now = None, self.look()[0]
+        while now != before:
+            before, now = now, self.look()[0]
+        return now
+
+    def test_killed_at_any_instant_the_next_run_heals(self):
+        self.golden, took = {}, []
+        for name in CONFIGURATIONS:
+            self.fresh()
+            begun = time.monotonic()
+            self.run_to_the_end(name)
+            took.append(time.monotonic() - begun)
+            self.golden[name] = self.look()
+        dice, old, counts = random.Random(SEED), None, {'nothing done': 0, 'half done': 0, 'all done': 0}
+        for number in range(PER_BACKEND):
+            if old is None or dice.random() < 0.4:
+                self.fresh()
+                old = 'nothing'
+            new = dice.choice([name for name in CONFIGURATIONS if name != old])
+            begun_with, old = old, None   # after a failure the next one begins afresh
+            with self.subTest(number=number, old=begun_with, new=new):
+                counts[self.one_kill(dice, begun_with, new, max(took))] += 1
+                old = new
+        print(f'\n  {type(self).__name__}: {PER_BACKEND} kills, {counts}', file=sys.stderr)
+        self.assertGreater(counts['nothing done'] + counts['half done'], 0)   # a kill that always comes late would show nothing
+
+    def one_kill(self, dice, old, new, longest):
+        # Uniform over a run's length and a little more. The whole group dies, as with a container; or the program alone, whose
+        # children then finish what they were told, under the eyes of the next run.
+        delay, alone = dice.uniform(0, max(0.02, longest * 1.2)), dice.random() < 0.3
+        before, after = self.golden[old][0], self.golden[new][0]
+        process = inside(self.netns, functools.partial(self.start, new))
+        limit = time.monotonic() + delay
+        while time.monotonic() < limit:
+            pass   # an instant is needed, not an event; sleeping would round it
+        try:
+            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+        process.stderr.close()
+        found = self.look_twice()
+        for table in before.keys() | after.keys() | found.keys():
+            self.assertIn(found.get(table), (before.get(table), after.get(table)), f'{table} after {delay * 1000:.2f} ms')
+        for tool in ('iptables', 'ip6tables'):   # what nat relies on stands before it captures
+            if old == 'nothing' and found.get((tool, 'nat')):
+                self.assertEqual({key for key in after if key[0] == tool}, {key for key in found if key[0] == tool})
+        self.run_to_the_end(new)
+        healed = self.look()
+        self.assertEqual(healed[0], after, f'killed after {delay * 1000:.2f} ms')
+        self.assertEqual(healed[1], self.golden[new][1], f'killed after {delay * 1000:.2f} ms')
+        return 'nothing done' if found == before else 'all done' if found == after else 'half done'
+
+
+class Nft(Killed, unittest.TestCase):
+    pass
+
+
+class Legacy(Killed, unittest.TestCase):
+    pass
+
+
+class Native(Killed, unittest.TestCase):
+    pass
+
+
+if __name__ == '__main__':
+    if os.geteuid() != 0:
+        print('network namespaces need root')
+        sys.exit(77)
+    unittest.main(verbosity=2, warnings='ignore')
