@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "base/intrusive_list.h"
@@ -24,7 +25,7 @@ struct Connection : base::ListLink {
   base::OriginalDst dst;                     // at a gateway: our own address
   base::SocketAddress peer;
   bool keeps_source = false;                 // TPROXY: the app is dialled from the peer's address
-  std::string peer_text;                     // its address alone; at a gateway only, where each request needs it
+  std::unique_ptr<const std::string> peer_text;   // its address alone; at a gateway only, where each request needs it
   std::chrono::steady_clock::time_point since{};
   http::H1Server* server = nullptr;          // while it speaks HTTP/1
 };

@@ -65,7 +65,7 @@ void forwarded(Request& r, base::Fields& fields, bool secure) {
     return;
   }
   const uint32_t trusted = r.snapshot->mesh_config().defaults.num_trusted_proxies.value_or(0);
-  const std::string& peer = r.connection.peer_text;   // lives longer than the request
+  const std::string& peer = *r.connection.peer_text;   // lives longer than the request
   const std::string_view before = joined_forwarded_for(fields);
   fields.set(FieldId::kEnvoyExternalAddress, trusted > 0 ? fields.keep(trusted_client(before, trusted, peer)) : std::string_view(peer));
   fields.set(FieldId::kForwardedFor, before.empty() ? std::string_view(peer) : fields.keep(fmt::format("{},{}", before, peer)));

@@ -184,7 +184,7 @@ net::Task<> serve_connection(net::Worker& worker, std::unique_ptr<net::Stream> s
   if (!state.admits(connection)) co_return;
   if (direction == Direction::kGateway) {
     connection.dst = {.address = stream->local(), .redirected = false};
-    connection.peer_text = connection.peer.ip.text();
+    connection.peer_text = std::make_unique<const std::string>(connection.peer.ip.text());
   } else {
     const auto dst = stream->original_dst();
     if (!dst) co_return;
