@@ -61,27 +61,26 @@ struct StateRow {
   bool begun;            // a whole head was read: a line of the access log is owed
   bool uploaded;         // … and the whole request: the route's time runs (Envoy: from the end of the request)
   bool finishable;       // a client that says no more has said enough
-  bool connected;        // an upstream connection carries the request
   bool answered;         // the final head is with the client, so it gets no other one
 };
 inline constexpr std::array<StateRow, static_cast<size_t>(State::kCount)> kStates{{
-    // name                begun  uploaded finishable connected answered
-    {"idle",               false, false,   false,     false,    false},
-    {"partial head",       false, false,   false,     false,    false},
-    {"connecting",         true,  true,    true,      false,    false},
-    {"waiting for a slot", true,  true,    true,      false,    false},
-    {"backing off",        true,  true,    true,      false,    false},
-    {"waiting for answer", true,  true,    true,      true,     false},
-    {"upload, slow client", true, false,   false,     true,     false},
-    {"upload, slow upstream", true, false, true,      true,     false},
-    {"interim written",    true,  false,   false,     true,     false},
-    {"counted body",       true,  true,    true,      true,     true},
-    {"body until close",   true,  true,    true,      true,     true},
-    {"chunked body",       true,  true,    true,      true,     true},
-    {"body, slow client",  true,  true,    true,      true,     true},
-    {"early answer",       true,  false,   false,     true,     true},
-    {"tunnel",             true,  true,    true,      true,     true},
-    {"linger",             false, false,   false,     false,    false},
+    // name                  begun  uploaded  finishable  answered
+    {"idle",                 false, false,    false,      false},
+    {"partial head",         false, false,    false,      false},
+    {"connecting",           true,  true,     true,       false},
+    {"waiting for a slot",   true,  true,     true,       false},
+    {"backing off",          true,  true,     true,       false},
+    {"waiting for answer",   true,  true,     true,       false},
+    {"upload, slow client",  true,  false,    false,      false},
+    {"upload, slow upstream", true, false,    true,       false},
+    {"interim written",      true,  false,    false,      false},
+    {"counted body",         true,  true,     true,       true},
+    {"body until close",     true,  true,     true,       true},
+    {"chunked body",         true,  true,     true,       true},
+    {"body, slow client",    true,  true,     true,       true},
+    {"early answer",         true,  false,    false,      true},
+    {"tunnel",               true,  true,     true,       true},
+    {"linger",               false, false,    false,      false},
 }};
 inline constexpr std::array<const char*, static_cast<size_t>(Event::kCount)> kEvents{
     "client resets", "client half-closes", "upstream resets", "upstream ends", "upstream answers", "idle timeout", "head timeout",
@@ -101,7 +100,8 @@ struct Verdict {
 // half-closed has 500 ms, a client that reads nothing does not see how its answer ends) waits for time or for the end.
 class Oracle {
  public:
-  explicit Oracle(State at) : at_(at), status_(at == State::kTunnel ? 101 : at == State::kLinger ? 0 : row(at).answered ? 200 : 0), waited_for_slot_(at == State::kWaitingForSlot) {}
+  explicit Oracle(State at)
+      : at_(at), status_(at == State::kTunnel ? 101 : row(at).answered ? 200 : 0), waited_for_slot_(at == State::kWaitingForSlot) {}
 
   void happens(Event e) {
     if (decided_) return;

@@ -61,7 +61,8 @@ class Script : World {
   explicit Script(char port) : World(options()), direction_(port == 'g' ? 'g' : port == 'x' ? 'x' : 'o') {
     std::vector<std::string> problems;
     format_ = std::make_shared<const telemetry::AccessLogFormat>(telemetry::AccessLogFormat::text(
-        "%PROTOCOL% %RESPONSE_CODE% %RESPONSE_FLAGS% %DOWNSTREAM_REMOTE_PORT% %REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%\n", problems));
+        "%PROTOCOL% %RESPONSE_CODE% %RESPONSE_FLAGS% %DOWNSTREAM_REMOTE_PORT% %REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%\n",
+        problems));
     configure(true);
     settle();
   }
@@ -92,7 +93,7 @@ class Script : World {
   void meet_servers();
   void say(Client* c, std::string bytes);
   void answer(Server* s, std::string bytes);
-  void begin_answer(Server* s, std::string head, std::string body);
+  void begin_answer(Server* s, std::string head, size_t body);
   std::string request(Client& c, std::string_view method, std::string_view version, std::string_view rest);
   static std::string tagged(int id, size_t size) { return std::string(size, static_cast<char>(0x80 + id % 0x80)); }
   static int id_of(std::string_view first_line);
@@ -213,7 +214,10 @@ inline void Script::client_acts(char what) {
     case 'E': return say(&c, request(c, "POST", "1.1", "content-length: 5\r\nexpect: 100-continue\r\n\r\n"));
     case 'U': return say(&c, request(c, "GET", "1.1", "connection: upgrade\r\nupgrade: websocket\r\n\r\n"));
     case 'Z': return say(&c, request(c, "GET", "1.0", "connection: keep-alive\r\n\r\n"));
-    case 'B': return long_bodies_++ >= kMostLongBodies ? void() : say(&c, request(c, "POST", "1.1", fmt::format("content-length: {}\r\n\r\n", kLongBody)) + tagged(c.id, kLongBody));
+    case 'B':
+      if (long_bodies_++ >= kMostLongBodies) return;
+      say(&c, request(c, "POST", "1.1", fmt::format("content-length: {}\r\n\r\n", kLongBody)));
+      return say(&c, tagged(c.id, kLongBody));
     case 'p': return say(&c, request(c, "GET", "1.1", "x-part"));
     case 'q': return say(&c, "ial: 1\r\n\r\n");
     case 'y': return say(&c, tagged(c.id, 5));
@@ -228,11 +232,11 @@ inline void Script::client_acts(char what) {
 
 // A final head answers the first request that has none; without one a server says nothing, for what it said then would be an
 // answer to the request that crosses it on the wire, and no proxy can tell.
-inline void Script::begin_answer(Server* s, std::string head, std::string body_size) {
+inline void Script::begin_answer(Server* s, std::string head, size_t body) {
   const auto asked = messages(s->peer->got, Ending::kOpen, false);
   if (s->answered >= asked.size() || s->raw) return;
   s->id = id_of(asked[s->answered++].first_line);
-  answer(s, std::move(head) + tagged(s->id, static_cast<size_t>(std::stoul(body_size))));
+  answer(s, std::move(head) + tagged(s->id, body));
 }
 
 inline void Script::server_acts(char what) {
@@ -242,13 +246,15 @@ inline void Script::server_acts(char what) {
   const std::string ok = "HTTP/1.1 200 OK\r\n";
   const bool busy = s.answered < messages(s.peer->got, Ending::kOpen, false).size();
   switch (what) {
-    case 'O': return begin_answer(&s, ok + "content-length: 10\r\n\r\n", "10");
-    case 'Q': return begin_answer(&s, ok + "content-length: 10\r\n\r\n", "5");
-    case 'L': return long_bodies_++ >= kMostLongBodies ? void() : begin_answer(&s, ok + fmt::format("content-length: {}\r\n\r\n", kLongBody), std::to_string(kLongBody));
-    case 'K': return begin_answer(&s, ok + "transfer-encoding: chunked\r\n\r\n", "0");
-    case 'u': return begin_answer(&s, ok + "connection: close\r\n\r\n", "7");
-    case 'd': return begin_answer(&s, "HTTP/1.1 204 No Content\r\n\r\n", "0");
-    case 't': return begin_answer(&s, "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", "3");
+    case 'O': return begin_answer(&s, ok + "content-length: 10\r\n\r\n", 10);
+    case 'Q': return begin_answer(&s, ok + "content-length: 10\r\n\r\n", 5);
+    case 'L':
+      if (long_bodies_++ >= kMostLongBodies) return;
+      return begin_answer(&s, ok + fmt::format("content-length: {}\r\n\r\n", kLongBody), kLongBody);
+    case 'K': return begin_answer(&s, ok + "transfer-encoding: chunked\r\n\r\n", 0);
+    case 'u': return begin_answer(&s, ok + "connection: close\r\n\r\n", 7);
+    case 'd': return begin_answer(&s, "HTTP/1.1 204 No Content\r\n\r\n", 0);
+    case 't': return begin_answer(&s, "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", 3);
     case 'i': return busy ? answer(&s, "HTTP/1.1 100 Continue\r\n\r\n") : void();
     case 'j': return busy ? answer(&s, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n") : void();
     case 'W': return s.answered > 0 ? answer(&s, tagged(s.id, 5)) : void();
@@ -360,14 +366,16 @@ inline std::string Script::judge_client(const Client& c, const std::vector<std::
   for (const Message& m : messages(c.peer->got, ending, true, methods)) {
     if (m.status < 200 && m.status != 101) continue;
     // The answer in hand has no line yet.
-    if (n >= answered.size()) return n == answered.size() && !m.complete && ending == Ending::kOpen ? "" : "more answers than lines: " + c.peer->got;
+    if (n >= answered.size())
+      return n == answered.size() && !m.complete && ending == Ending::kOpen ? "" : "more answers than lines: " + c.peer->got;
     const auto& line = *answered[n++];
     if (line[1] != std::to_string(m.status)) return fmt::format("client got {}, logged {}", m.status, line[1]);
     const int id = id_of(" " + line[5]);
     for (const char byte : m.body)
       if (!m.tunnel && (byte & 0x80) && byte != static_cast<char>(0x80 + id % 0x80)) return "a body with bytes of another one";
     const bool ours = line[2] != "-" && m.status >= 400;     // a local reply
-    if (!ours && !c.raw && id != 0 && !answered_so(id, m)) return fmt::format("nobody said this to r{}: {}", id, c.peer->got.substr(0, 300));
+    if (!ours && !c.raw && id != 0 && !answered_so(id, m))
+      return fmt::format("nobody said this to r{}: {}", id, c.peer->got.substr(0, 300));
     if (ours && !m.complete && ending == Ending::kOpen) return "a local reply that stops";
   }
   return {};

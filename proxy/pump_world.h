@@ -195,7 +195,8 @@ struct Configuration {
 };
 
 // `yaml` holds the pod default/me, whose proxy this is. Throws when the text is broken: that is a fault of the test.
-inline Configuration configuration(std::string_view yaml, uint64_t version = 1, routing::Proxy::Role role = routing::Proxy::Role::kSidecar) {
+inline Configuration configuration(std::string_view yaml, uint64_t version = 1,
+                                   routing::Proxy::Role role = routing::Proxy::Role::kSidecar) {
   const auto file = doc::read_yaml("mesh.yaml", yaml);
   if (!file.problems.empty()) throw std::runtime_error(doc::line_of(file.problems.front()));
   std::vector<std::shared_ptr<const api::Resource>> resources;
@@ -280,7 +281,10 @@ class World {
   // The next connection that was dialled, as the test's server; nobody reads there yet.
   Peer& accept() {
     settle();
-    if (dialer_.servers.empty()) throw std::runtime_error("nobody was dialled" + (lines_.lines.empty() ? std::string() : "; last logged: " + lines_.lines.back()));
+    if (dialer_.servers.empty()) {
+      const std::string logged = lines_.lines.empty() ? "nothing" : lines_.lines.back();
+      throw std::runtime_error("nobody was dialled; last logged: " + logged);
+    }
     servers_.push_back(std::make_unique<Peer>(worker_, std::move(dialer_.servers.front().stream)));
     dialer_.servers.pop_front();
     return *servers_.back();
