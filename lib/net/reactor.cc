@@ -199,6 +199,7 @@ void Descriptor::close() noexcept {
   block->loop().dead.push_back(*block);
 }
 
+bool Descriptor::came() const noexcept { return block_ && (block_->unread || block_->ended); }
 int Descriptor::fd() const noexcept { return block_ ? block_->fd : -1; }
 
 void Descriptor::wait(Wait kind) noexcept {

@@ -34,7 +34,9 @@ class SocketStream final : public Stream, private DescriptorOwner {
     unread_.prepend(bytes);
   }
   bool readable() noexcept override;
-  bool known_readable() noexcept override { return (try_reading_ || read_errno_ || !unread_.empty() || cancelled()) && readable(); }
+  bool known_readable() noexcept override {
+    return (try_reading_ || descriptor_.came() || read_errno_ || !unread_.empty() || cancelled()) && readable();
+  }
   void shutdown_write() noexcept override;
   void reset() noexcept override;
   base::SocketAddress local() const noexcept override;

@@ -106,6 +106,25 @@ TEST(SocketStream, HalfClose_TheAnswerStillArrives) {
   }
 }
 
+TEST(SocketStream, BytesThatCameWhileNobodyRead_AreKnown) {
+  Worker worker({});
+  TcpPair pair(worker);
+  const auto one_read = [](Stream& stream) -> Task<> {
+    const auto piece = co_await stream.read();
+    EXPECT_TRUE(piece && !piece->empty());
+  };
+  Writing writing;
+  worker.spawn(one_read(*pair.connected));
+  worker.poll();
+  worker.spawn(testing::write_text(*pair.accepted, "answer", writing));
+  testing::run_to_the_end(worker);
+  EXPECT_FALSE(pair.connected->known_readable());
+  worker.spawn(testing::write_text(*pair.accepted, "more", writing));
+  while (!pair.connected->readable()) worker.poll();
+  worker.poll();
+  EXPECT_TRUE(pair.connected->known_readable());
+}
+
 TEST(SocketStream, FinWithBytesStillUnsent_FollowsThem) {
   Worker worker({});
   TcpPair pair(worker);
