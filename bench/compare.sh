@@ -54,6 +54,11 @@ sluice-http both ka:64 close:16 lat:1000:16:4 lat:8000:32 body64k:16 body100m:2
 sluice-http@2 both ka:64
 sluice-tcp both ka:64 close:16
 END
+if [ -n "${SLUICE_BENCH_PLAN:-}" ]; then             # a part of it only
+  echo "$SLUICE_BENCH_PLAN" >"$work/plan"
+  "$work/rig/suite.sh" "$work/plan" "$out/rows.jsonl" "$rounds" "$seconds"
+  exit
+fi
 if command -v envoy >/dev/null; then
   echo 'envoy-http both ka:64 close:16 lat:1000:16:4' >>"$work/plan"
 else

@@ -1,5 +1,7 @@
 #!/bin/sh
-# run.sh: instructions per request of the proxy just built. The comparison with other proxies in one run is not built yet.
+# run.sh: what `make bench` does. Instructions of a keep-alive request first, the same on every machine; then, where the rig is to be
+# had, the comparison with other proxies in one run (compare.sh; about 10 minutes, wants an idle machine).
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-python3 -B "$root/bench/instructions.py" --proxy "$root/build/bin/sluice-proxy" --limit 25000
+python3 -B "$root/bench/instructions.py" --proxy "$root/build/bin/sluice-proxy" --limit 20000
+exec "$root/bench/compare.sh" "$@"
