@@ -94,8 +94,16 @@ struct Call {
   uint16_t status = 0;
 };
 
+// As the pump does it.
 inline net::Task<> acquire(Cluster& cluster, Call& call, bool fresh) {
   call.pick.picked = &call.picked;
+  if (!fresh && !call.owner.cancelled()) {
+    if (auto pooled = cluster.acquire_idle(call.pick, &call.arena)) {
+      call.lease.emplace(std::move(*pooled));
+      call.done = true;
+      co_return;
+    }
+  }
   auto got = co_await cluster.acquire(call.pick, call.owner, &call.arena, fresh);
   if (got) call.lease.emplace(std::move(*got));
   else call.error = got.error();
@@ -134,6 +142,12 @@ inline net::Task<> say(net::Stream& stream, std::string_view text) {
 inline net::Task<> read_once(net::Stream& stream, std::string& into) {
   auto piece = co_await stream.read();
   if (piece) into += net::text_of(piece->bytes());
+}
+
+inline base::ClusterSettings settings(auto change) {
+  base::ClusterSettings made;
+  change(made);
+  return made;
 }
 
 inline constexpr std::string_view kOk = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
