@@ -64,11 +64,12 @@ if command -v envoy >/dev/null; then
 else
   echo 'envoy is not in PATH: left out' >&2
 fi
+# Ours first: the load's own ports reach down to 10,000 here, and thousands of idle ones may take the one of a listener.
 cat >"$work/once" <<'END'
-haproxy-http out sys:1:2000 sys:64:20000 idle:9000
-haproxy-tcp out idle:9000
 sluice-http out sys:1:2000 sys:64:20000 idle:9000
 sluice-tcp out idle:9000
+haproxy-http out sys:1:2000 sys:64:20000 idle:9000
+haproxy-tcp out idle:9000
 END
 rows=$out/rows.jsonl
 rm -f "$rows"
