@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -82,8 +83,11 @@ class Fd {
 std::string problem(std::string_view what) { return fmt::format("{}: {}", what, std::strerror(errno)); }
 
 // In the child: dials and tells the parent how it went (errno, 0 for connected). The owner of a socket is who makes it.
-[[noreturn]] void run_child(const Dial& dial, int report) {
+// It ends by itself, for who has become somebody else cannot be killed by a parent without CAP_KILL: when the parent closes its
+// end of the pipe, or when that should never happen.
+[[noreturn]] void run_child(const Dial& dial, int report, std::chrono::milliseconds patience) {
   int result = 0;
+  ::alarm(static_cast<unsigned>(patience.count() / 1000) + 2);
   if (dial.become && (::setresgid(dial.gid, dial.gid, dial.gid) != 0 || ::setresuid(dial.uid, dial.uid, dial.uid) != 0)) result = errno;
   const int fd = result ? -1 : ::socket(dial.to.ip.v4 ? AF_INET : AF_INET6, SOCK_STREAM, 0);
   const auto target = address(dial.to);
@@ -94,7 +98,8 @@ std::string problem(std::string_view what) { return fmt::format("{}: {}", what, 
   if (!result && (fd < 0 || ::connect(fd, target.get(), target.size) != 0)) result = errno;
   const auto byte = static_cast<unsigned char>(result);
   [[maybe_unused]] const auto written = ::write(report, &byte, 1);
-  ::pause();  // keeps the connection until the parent has looked at it and ends us
+  pollfd parent{report, 0, 0};
+  ::poll(&parent, 1, -1);  // keeps the connection until the parent has looked at it
   ::_exit(0);
 }
 
@@ -161,12 +166,16 @@ std::expected<Ear, std::string> Ear::open(bool ipv4, uint16_t port) {
 std::expected<void, std::string> probe(const Dial& dial, const Ear& wanted, const Ear& other, std::chrono::milliseconds patience) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return std::unexpected(problem("pipe"));
-  const Fd read_end(ends[0]);
   const pid_t child = ::fork();
-  if (child == 0) run_child(dial, ends[1]);
+  if (child == 0) {
+    ::close(ends[0]);
+    run_child(dial, ends[1], patience);
+  }
   ::close(ends[1]);
+  std::optional<Fd> read_end(std::in_place, ends[0]);
   if (child < 0) return std::unexpected(problem("fork"));
-  auto verdict = watch(dial, wanted, other, read_end.get(), patience);
+  auto verdict = watch(dial, wanted, other, read_end->get(), patience);
+  read_end.reset();
   ::kill(child, SIGKILL);
   while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
   }

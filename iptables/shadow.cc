@@ -97,11 +97,17 @@ class Search {
       // A condition that was not understood leaves open whether the packet gets any further.
       const bool before = std::exchange(doubt_, doubt_ || !sure);
       const auto next = act(table, rule, clauses, depth);
-      if (next == Next::kGoOn) doubt_ = before;
+      // A chain may have let the packet go at a rule that was not understood; only what stands in this chain is over here.
+      if (next == Next::kGoOn && !saved_chain(table, clauses.target)) doubt_ = before;
       if (clauses.target == "RETURN" && sure && !is_builtin_chain(chain)) break;
       if (next != Next::kGoOn && sure) return next;
     }
     return Next::kGoOn;
+  }
+
+  bool saved_chain(Table table, std::string_view name) {
+    const auto& chains = saved_[table].chains;
+    return std::ranges::find(chains, name) != chains.end();
   }
 
   Next act(Table table, const Rule& rule, const Clauses& clauses, int depth) {
@@ -111,8 +117,7 @@ class Search {
       if (ours_ && (clauses.target == "ACCEPT" || is_builtin_chain(rule.chain))) note({table, rule, !doubt_});
       return Next::kPassed;
     }
-    const auto& chains = saved_[table].chains;
-    return std::ranges::find(chains, clauses.target) == chains.end() ? Next::kGoOn : visit(table, clauses.target, depth + 1);
+    return saved_chain(table, clauses.target) ? visit(table, clauses.target, depth + 1) : Next::kGoOn;
   }
 
   bool is_own(Table table, const Rule& rule) const {

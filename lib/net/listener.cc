@@ -153,6 +153,10 @@ bool Acceptor::at_limit() noexcept {
 
 bool Acceptor::accept() {
   if (armed()) return false;                             // out of descriptors: the timer comes back
+  if (!descriptor_->usable()) {                          // the loop could not take it
+    logs::warn(logs::Component::kNet, "{}: cannot listen, out of memory or of epoll watches", address_.text());
+    return false;
+  }
   keep_spare();                                          // another thread may have taken the last one; before any client gets it
   for (int i = 0; i < kAcceptsPerTurn; ++i) {
     if (at_limit()) return false;

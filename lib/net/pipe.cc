@@ -1,6 +1,7 @@
 #include "net/pipe.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -54,6 +55,16 @@ ssize_t Pipe::drain(int socket) noexcept {
   } while (n < 0 && errno == EINTR);
   if (n > 0) held_ -= static_cast<size_t>(n);
   return n;
+}
+
+ssize_t Pipe::put_from(int socket, std::span<std::byte> through) noexcept {
+  const ssize_t n = ::recv(socket, through.data(), std::min(through.size(), size_t{kLeast}), MSG_DONTWAIT);
+  if (n <= 0) return n;
+  const ssize_t put = ::write(write_end_, through.data(), static_cast<size_t>(n));   // it is empty, and that is its least size
+  if (put > 0) held_ += static_cast<size_t>(put);
+  if (put == n) return n;
+  errno = EIO;                                           // bytes are gone: the connection must not look whole
+  return -1;
 }
 
 std::unique_ptr<Pipe> PipePool::take() noexcept {

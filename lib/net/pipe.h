@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,8 @@ class Pipe {
   // drain() only while something is held. Process-wide SIGPIPE must be ignored: splice() has no flag against it.
   ssize_t fill(int socket, size_t most) noexcept;
   ssize_t drain(int socket) noexcept;
+  // What fill() does, by way of `through`, where the kernel does not splice; at most 64 KiB, and only while nothing is held.
+  ssize_t put_from(int socket, std::span<std::byte> through) noexcept;
 
  private:
   Pipe(int read_end, int write_end, size_t capacity) noexcept : read_end_(read_end), write_end_(write_end), capacity_(capacity) {}

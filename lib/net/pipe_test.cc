@@ -118,6 +118,23 @@ TEST_F(PipeRelay, CancelledWithBytesInThePipe_LooksBrokenToTheReader) {
   EXPECT_FALSE(reading.end);
 }
 
+// splice stops at the mark and later takes it for the end; what was sent outside of the band is nobody's here, as in Envoy.
+TEST_F(PipeRelay, UrgentData_IsPassedOver) {
+  Reading reading;
+  Relayed relayed;
+  worker.spawn(relay(*client.accepted, *server.connected, relayed));
+  worker.spawn(testing::read_all(*server.accepted, reading));
+  worker.poll();
+  const int fd = client.connected->raw_fd();
+  ASSERT_EQ(::send(fd, "before ", 7, 0), 7);
+  ASSERT_EQ(::send(fd, "!", 1, MSG_OOB), 1);
+  ASSERT_EQ(::send(fd, "behind", 6, 0), 6);
+  client.connected->shutdown_write();
+  testing::run_to_the_end(worker);
+  EXPECT_TRUE(relayed.end && reading.end);
+  EXPECT_EQ(reading.bytes, "before behind");
+}
+
 TEST_F(PipeRelay, WriterThatResets_EndsIt) {
   Writing writing;
   Relayed relayed;

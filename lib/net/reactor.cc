@@ -59,7 +59,7 @@ struct Descriptor::Block final : base::ListLink {
   uint8_t waiting = 0;                                 // bits of Wait
   uint8_t due = 0;                                     // of those, the ones that end in the next pass
   bool unread = false;                                 // something came while nobody waited for it
-  bool ended = false, hung_up = false;                 // for good
+  bool ended = false, hung_up = false, urgent = false; // for good
 };
 
 struct Reactor::Loop {
@@ -150,6 +150,7 @@ void Descriptor::Block::came(uint32_t events) noexcept {
   if (!owner) return;
   ended |= (events & (EPOLLRDHUP | kHungUp)) != 0;
   hung_up |= (events & kHungUp) != 0;
+  urgent |= (events & EPOLLPRI) != 0;
   unread |= (events & kReadable) != 0;
   for (const Wait wait : kOrder) {
     if (events & kEnds[static_cast<size_t>(wait)]) deliver(wait);
@@ -178,7 +179,7 @@ void Descriptor::Block::end_soon(Wait wait) noexcept {
 // The kernel reports the state that it finds, so nothing that came before is lost.
 void Descriptor::Block::watch() noexcept {
   watched = true;
-  epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = this}};
+  epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET, .data = {.ptr = this}};
   if (::epoll_ctl(loop().epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) return;
   ::close(std::exchange(fd, -1));                      // out of memory or of watches: whoever waits tries, and fails
   ended = hung_up = true;
@@ -199,6 +200,7 @@ void Descriptor::close() noexcept {
   block->loop().dead.push_back(*block);
 }
 
+bool Descriptor::urgent() const noexcept { return block_ && block_->urgent; }
 bool Descriptor::came() const noexcept { return block_ && (block_->unread || block_->ended); }
 int Descriptor::fd() const noexcept { return block_ ? block_->fd : -1; }
 

@@ -70,6 +70,7 @@ class Descriptor {
   void wait(Wait wait) noexcept;
   // A wait that ends in the next pass, for who stopped before he was refused: others get their turn first.
   void again(Wait wait) noexcept;
+  bool urgent() const noexcept;                        // the peer has sent urgent data at some time
   bool came() const noexcept;                          // something to read came while nobody waited for it
   void close() noexcept;
 

@@ -43,7 +43,7 @@ class SocketStream final : public Stream, private DescriptorOwner {
   base::SocketAddress peer() const noexcept override { return facts_.peer; }
   Result<base::OriginalDst> original_dst() const noexcept override;
   int raw_fd() const noexcept override { return descriptor_.fd(); }
-  bool splices() const noexcept override { return descriptor_.usable() && unread_.empty(); }
+  bool splices() const noexcept override { return descriptor_.usable() && unread_.empty() && !descriptor_.urgent(); }
 
  private:
   bool start_read(ReadOp& op) override;
@@ -123,6 +123,8 @@ bool SocketStream::receive(ReadOp& op) {
   do {
     n = op.pipe ? op.pipe->fill(descriptor_.fd(), op.most) : ::recv(descriptor_.fd(), scratch.data(), scratch.size(), MSG_DONTWAIT);
   } while (n < 0 && errno == EINTR);
+  // A mark of urgent data stops splice for good, and then looks like the end. recv passes it.
+  if (n <= 0 && op.pipe && descriptor_.urgent()) n = op.pipe->put_from(descriptor_.fd(), scratch.first(std::min(op.most, scratch.size())));
   if (n > 0 && op.pipe) {                                // how much is left the kernel does not tell: the next one tries
     burst_ += static_cast<uint32_t>(n);
     op.result = Borrowed();
@@ -130,7 +132,8 @@ bool SocketStream::receive(ReadOp& op) {
   }
   if (n > 0) {
     // A read that was not filled has emptied the socket: the next one waits without trying. The wait reports what came since.
-    try_reading_ = static_cast<size_t>(n) == scratch.size();
+    // Nor does it stop at the mark of urgent data, which a read does.
+    try_reading_ = static_cast<size_t>(n) == scratch.size() || descriptor_.urgent();
     burst_ += static_cast<uint32_t>(n);
     op.result = worker().borrow_scratch(static_cast<size_t>(n));
     return true;
@@ -300,7 +303,7 @@ bool SocketStream::readable() noexcept {
 
 void SocketStream::shutdown_write() noexcept {
   if (std::exchange(fin_wanted_, true) || write_errno_) return;
-  if (unsent_.empty()) send_fin();
+  if (unsent_.empty() && !drains()) send_fin();
 }
 
 void SocketStream::reset() noexcept {

@@ -141,13 +141,14 @@ Pool::~Pool() {
 std::optional<Lease> Pool::acquire_idle(PickContext& pick, std::pmr::memory_resource* arena) {
   pick.chosen = this->pick(pick);
   if (!pick.chosen || pick.chosen->idle.empty() || requests_full()) return std::nullopt;
+  ++pick.chosen->active;                                 // first: it keeps the host, whatever becomes of the connection
   Connection& connection = *take_idle(*pick.chosen);
   if (!take_request(connection)) {                       // another worker took the last place in between
     put_back(connection, true);
+    --pick.chosen->active;
     return std::nullopt;
   }
   if (pick.picked) *pick.picked = pick.chosen->endpoint.address;
-  ++pick.chosen->active;
   return lease(connection, arena);
 }
 
