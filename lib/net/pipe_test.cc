@@ -53,16 +53,20 @@ class PipeRelay : public ::testing::Test {
  protected:
   PipeRelay() : client(worker), server(worker) { std::signal(SIGPIPE, SIG_IGN); }   // as every program of ours does
   Worker worker{{}};
-  TcpPair client, server;                              // client.connected → [client.accepted → server.connected] → server.accepted
-};
-
-TEST_F(PipeRelay, EveryByteArrives_ThenTheEnd) {
+  // Twenty megabytes are more than the kernel's buffers take: with nobody reading, the relay stands still.
+  void begin() {
+    worker.spawn(relay(*client.accepted, *server.connected, relayed));
+    worker.spawn(testing::write_text(*client.connected, text, writing, true));
+  }
   const std::string text = numbers(20'000'000);
   Reading reading;
   Writing writing;
   Relayed relayed;
-  worker.spawn(relay(*client.accepted, *server.connected, relayed));
-  worker.spawn(testing::write_text(*client.connected, text, writing, true));
+  TcpPair client, server;                              // client.connected → [client.accepted → server.connected] → server.accepted
+};
+
+TEST_F(PipeRelay, EveryByteArrives_ThenTheEnd) {
+  begin();
   worker.spawn(testing::read_all(*server.accepted, reading));
   testing::run_to_the_end(worker);
   EXPECT_TRUE(relayed.end);
@@ -72,12 +76,7 @@ TEST_F(PipeRelay, EveryByteArrives_ThenTheEnd) {
 }
 
 TEST_F(PipeRelay, ReaderThatStartsLate_GetsEverything) {
-  const std::string text = numbers(20'000'000);
-  Reading reading;
-  Writing writing;
-  Relayed relayed;
-  worker.spawn(relay(*client.accepted, *server.connected, relayed));
-  worker.spawn(testing::write_text(*client.connected, text, writing, true));
+  begin();
   worker.poll();
   ASSERT_FALSE(relayed.end) << "twenty megabytes fit into the kernel's buffers: nothing is tested";
   worker.spawn(testing::read_all(*server.accepted, reading));
@@ -86,11 +85,7 @@ TEST_F(PipeRelay, ReaderThatStartsLate_GetsEverything) {
 }
 
 TEST_F(PipeRelay, ReaderThatResets_EndsIt) {
-  const std::string text = numbers(20'000'000);
-  Writing writing;
-  Relayed relayed;
-  worker.spawn(relay(*client.accepted, *server.connected, relayed));
-  worker.spawn(testing::write_text(*client.connected, text, writing, true));
+  begin();
   worker.poll();
   server.accepted->reset();
   testing::run_to_the_end(worker);
@@ -100,12 +95,7 @@ TEST_F(PipeRelay, ReaderThatResets_EndsIt) {
 
 // What stood in the pipe is lost, so the reader must not take what it got for all.
 TEST_F(PipeRelay, CancelledWithBytesInThePipe_LooksBrokenToTheReader) {
-  const std::string text = numbers(20'000'000);
-  Reading reading;
-  Writing writing;
-  Relayed relayed;
-  worker.spawn(relay(*client.accepted, *server.connected, relayed));
-  worker.spawn(testing::write_text(*client.connected, text, writing, true));
+  begin();
   worker.poll();
   ASSERT_FALSE(relayed.end || relayed.broke);
   server.connected->cancel({.code = base::Code::kCancelled});
@@ -120,8 +110,6 @@ TEST_F(PipeRelay, CancelledWithBytesInThePipe_LooksBrokenToTheReader) {
 
 // splice stops at the mark and later takes it for the end; what was sent outside of the band is nobody's here, as in Envoy.
 TEST_F(PipeRelay, UrgentData_IsPassedOver) {
-  Reading reading;
-  Relayed relayed;
   worker.spawn(relay(*client.accepted, *server.connected, relayed));
   worker.spawn(testing::read_all(*server.accepted, reading));
   worker.poll();
@@ -136,9 +124,6 @@ TEST_F(PipeRelay, UrgentData_IsPassedOver) {
 }
 
 TEST_F(PipeRelay, WriterThatResets_EndsIt) {
-  Writing writing;
-  Relayed relayed;
-  Reading reading;
   worker.spawn(relay(*client.accepted, *server.connected, relayed));
   worker.spawn(testing::read_all(*server.accepted, reading));
   worker.spawn(testing::write_text(*client.connected, numbers(1'000), writing));
