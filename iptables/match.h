@@ -6,6 +6,7 @@
 
 #include "base/ip.h"
 #include "iptables/clauses.h"
+#include "iptables/trace.h"
 
 namespace iptables {
 
@@ -18,6 +19,11 @@ struct Packet {
   std::string_view interface, uid, gid;
   uint32_t mark = 0;
 };
+
+// The packet as the flow begins; its texts are the flow's.
+inline Packet packet_of(const Flow& flow) {
+  return {.sends = flow.outbound, .udp = flow.udp, .to = flow.to, .from = flow.from, .interface = flow.interface, .uid = flow.uid, .gid = flow.gid};
+}
 
 // Whether the clause says yes to the packet, its exclamation mark included. Nothing for an option that is not understood.
 // Assumes that a socket waits for the packet.

@@ -32,13 +32,7 @@ class Search {
   Search(const Saved& saved, const FamilyRules& own, const Flow& flow)
       : saved_(saved),
         own_(own),
-        packet_{.sends = flow.outbound,
-                .udp = flow.udp,
-                .to = flow.to,
-                .from = flow.from,
-                .interface = flow.interface,
-                .uid = flow.uid,
-                .gid = flow.gid} {}
+        packet_(packet_of(flow)) {}
 
   std::optional<Shadow> run(uint16_t redirect_port) && {
     const auto first = packet_.sends ? "OUTPUT" : "PREROUTING";

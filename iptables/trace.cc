@@ -23,13 +23,7 @@ class Walk {
   Walk(const FamilyRules& rules, const Flow& flow)
       : rules_(rules),
         flow_(flow),
-        packet_{.sends = flow.outbound,
-                .udp = flow.udp,
-                .to = flow.to,
-                .from = flow.from,
-                .interface = flow.interface,
-                .uid = flow.uid,
-                .gid = flow.gid} {
+        packet_(packet_of(flow)) {
     for (const Table table : kTables)
       for (const auto& rule : rules_[table]) {
         auto& chain = chains_[{table, rule.chain}];
