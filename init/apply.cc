@@ -9,18 +9,20 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <set>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "init/adopt.h"
 #include "init/environment.h"
-#include "init/live.h"
 #include "init/machine.h"
 #include "init/native.h"
 #include "init/netlink.h"
 #include "init/nft_dump.h"
 #include "init/say.h"
+#include "init/sockets.h"
 #include "init/tools.h"
 #include "iptables/nft.h"
 #include "iptables/plan.h"
@@ -106,6 +108,7 @@ class Session {
   Done apply() {
     auto done = options_.native_nftables ? apply_native() : apply_xtables();
     if (done) tell_of_no_hold();
+    if (done && !unadopted_.empty()) say(Severity::kWarning, "connections that were open before the rules may break: {}", unadopted_);
     return done;
   }
 
@@ -117,6 +120,7 @@ class Session {
     for (Holding* holding : *candidates) {
       rules_ = wanted;  // the one before may have dropped the hold, and failed all the same
       unheld_.clear();
+      unadopted_.clear();
       auto done = install(*holding);
       if (done) return finish(holding);
       problems += (problems.empty() ? "" : "; then ") + done.error();
@@ -166,12 +170,16 @@ class Session {
   }
 
   Done apply_native() {
-    const auto stale = native_tables();
+    auto stale = native_tables();
+    const bool fresh = stale.empty();
+    std::vector<std::string> tracking;
     for (const auto& table : stale) marks_.merge(native_marks(table));
     Done done;
     for (const bool ipv4 : kFamilies)
       if (done) done = prepare(ipv4);
     const bool prepared = done.has_value();
+    if (prepared) tracking = meet_open_connections_natively();
+    stale.insert(stale.end(), tracking.begin(), tracking.end());
     if (prepared) done = feed_native(stale);
     if (!done && prepared && holds()) {
       const auto why = done.error();
@@ -180,10 +188,11 @@ class Session {
       if (done) unheld_ = "nftables", unheld_why_ = why;
     }
     if (!done) {
+      if (!tracking.empty()) (void)feed_nft(iptables::nft_text({}, tracking));
       for (const bool ipv4 : kFamilies) withdraw(ipv4);
       return done;
     }
-    say(Severity::kInfo, "rules {} with nft", stale.empty() ? "made" : "replaced");
+    say(Severity::kInfo, "rules {} with nft", fresh ? "made" : "replaced");
     return finish(nullptr);
   }
 
@@ -234,10 +243,12 @@ class Session {
   Done install_family(Holding& holding, bool ipv4) {
     const auto& wanted = rules_.family(ipv4);
     if (auto done = prepare(ipv4); !done) return done;
-    const auto plan = make_plan(holding.state(ipv4), holding.ours(ipv4), wanted, options_.force_apply);
+    auto plan = make_plan(holding.state(ipv4), holding.ours(ipv4), wanted, options_.force_apply);
     if (plan.change == iptables::Change::kNothing) {
       if (!wanted.empty()) say(Severity::kInfo, "{} rules are in place already ({})", family_name(ipv4), holding.tools.name());
     } else {
+      if (const auto now = meet_open_connections(holding, ipv4))
+        plan.text = make_plan(now->saved, now->own, wanted, options_.force_apply).text;
       say(Severity::kDebug, "feeding {}: {}", holding.tools.name(), plan.text);
       if (auto done = holding.tools.restore(ipv4, plan.text); !done) return done;
       if (auto done = verify(holding, ipv4); !done) return done;
@@ -321,31 +332,104 @@ class Session {
                                   {"OUTPUT", 0, "-j ISTIO_OUTPUT", {}}};
     return out;
   }
-  Done track_alone(Holding& holding, bool ipv4) {
+  struct Tables {
+    Saved saved;
+    FamilyRules own;
+  };
+  // The value: what the tables hold then.
+  std::expected<Tables, std::string> track_alone(const Holding& holding, bool ipv4) const {
     const auto plan = make_plan(holding.state(ipv4), holding.ours(ipv4), tracking_alone(), false);
-    if (auto done = holding.tools.restore(ipv4, plan.text); !done) return done;
+    if (auto done = holding.tools.restore(ipv4, plan.text); !done) return std::unexpected(done.error());
     auto saved = holding.tools.save(ipv4);
     if (!saved) return std::unexpected(saved.error());
-    holding.own[ipv4 ? 0 : 1] = own_rules(*saved, rules_.family(ipv4));
-    holding.saved[ipv4 ? 0 : 1] = std::move(*saved);
-    return {};
+    auto own = own_rules(*saved, rules_.family(ipv4));
+    return Tables{std::move(*saved), std::move(own)};
   }
 
-  static std::set<std::string> connections(Ended ended) {
-    auto out = tcp_connections(read_file("/proc/net/tcp"), ended);
-    out.merge(tcp_connections(read_file("/proc/net/tcp6"), ended));
-    return out;
+  // What rules of ours, in any backend, do with connections of the family. Those that capture have met all that is open; a run
+  // that was killed may have left the others.
+  enum class Before : uint8_t { kNothing, kTracks, kCaptures };
+  Before before(bool ipv4) const {
+    const size_t alone = tracking_alone()[iptables::Table::kNat].size();
+    size_t rules = 0;
+    for (const auto& holding : holdings_) rules = std::max(rules, holding.ours(ipv4)[iptables::Table::kNat].size());
+    for (const std::string_view table : native_tables()) {
+      if (!table.ends_with("-nat")) continue;
+      if (table.starts_with("inet ")) return Before::kCaptures;  // Istio's
+      const auto counts = table.starts_with("ip ") == ipv4 ? nft_rule_counts(ipv4) : RuleCounts{};
+      size_t here = 0;
+      for (const auto& [chain, count] : counts.value_or(RuleCounts{}))
+        if (table.ends_with(chain.first)) here += count;
+      rules = std::max(rules, here);
+    }
+    return rules > alone ? Before::kCaptures : rules ? Before::kTracks : Before::kNothing;
+  }
+
+  // Before capture begins: what is open goes on as it is, see adopt.h. Whatever fails here, the rules come all the same.
+  // The value: what the tables hold now, where that has changed.
+  std::optional<Tables> meet_open_connections(const Holding& holding, bool ipv4) {
+    const auto was = before(ipv4);
+    if (rules_.family(ipv4).empty() || was == Before::kCaptures) return std::nullopt;
+    auto done = forget_ended_connections(ipv4);
+    std::optional<Tables> now;
+    if (somebody_uses_tcp()) {
+      auto tables = was == Before::kTracks ? std::expected<Tables, std::string>() : track_alone(holding, ipv4);
+      done = tables ? adopt_open_connections(ipv4) : Done(std::unexpected(tables.error()));
+      if (tables && was == Before::kNothing) now = std::move(*tables);
+    }
+    if (!done) unadopted_ = done.error();
+    return now;
+  }
+
+  // The same with tables of nft. The value: those that it made.
+  std::vector<std::string> meet_open_connections_natively() {
+    RuleSet tracking;
+    std::vector<std::string> made;
+    std::vector<bool> families;  // where capture begins
+    Done done;
+    for (const bool ipv4 : kFamilies) {
+      const auto was = before(ipv4);
+      if (rules_.family(ipv4).empty() || was == Before::kCaptures) continue;
+      families.push_back(ipv4);
+      if (done) done = forget_ended_connections(ipv4);
+      if (was == Before::kTracks) continue;
+      made.push_back(fmt::format("{} istio-proxy-nat", ipv4 ? "ip" : "ip6"));
+      tracking.family(ipv4) = tracking_alone();
+    }
+    if (!somebody_uses_tcp()) made.clear(), families.clear();
+    if (!made.empty()) {
+      done = feed_nft(iptables::nft_text(tracking, {}));
+      if (!done) made.clear(), families.clear();
+    }
+    for (const bool ipv4 : families)
+      if (done) done = adopt_open_connections(ipv4);
+    if (!done) unadopted_ = done.error();
+    return made;
+  }
+
+  // Connections that the proxy has by our rules: at its ports, or by TPROXY in the name of others.
+  bool has_captured_ones() const {
+    const auto sockets = tcp_sockets();
+    return sockets && std::ranges::any_of(sockets->connections, [&](const Connection& one) {
+      return one.own.port == options_.proxy_port || one.own.port == options_.inbound_port || one.transparent;
+    });
   }
 
   // Before the rules go: what is on its way through the proxy needs its translation, and the address ::6, to the end. New
   // connections are left alone from here on. Whatever fails here fails again, and is reported, when the rules are removed.
   void let_captured_ones_end() {
     // Where one has ended lately, the next one may begin at any moment.
-    if (connections(Ended::kCounted).empty()) return;
+    if (!somebody_uses_tcp()) return;
     bool tracked = false;
     for (auto& holding : holdings_)
       for (const bool ipv4 : kFamilies)
-        if (!holding.ours(ipv4).empty()) tracked = track_alone(holding, ipv4).has_value() || tracked;
+        if (!holding.ours(ipv4).empty()) {
+          auto now = track_alone(holding, ipv4);
+          if (!now) continue;
+          tracked = true;
+          holding.own[ipv4 ? 0 : 1] = std::move(now->own);
+          holding.saved[ipv4 ? 0 : 1] = std::move(now->saved);
+        }
     if (const auto stale = native_tables(); !stale.empty()) {
       for (const auto& table : stale) marks_.merge(native_marks(table));
       tracked = feed_nft(iptables::nft_text({tracking_alone(), tracking_alone()}, stale)).has_value() || tracked;
@@ -354,9 +438,8 @@ class Session {
     // Not for ever: some connections stay open for days.
     constexpr auto kPatience = std::chrono::seconds(3);
     constexpr useconds_t kPause = 5000;
-    const uint16_t ports[] = {options_.proxy_port, options_.inbound_port};
     const auto limit = std::chrono::steady_clock::now() + kPatience;
-    while (std::chrono::steady_clock::now() < limit && !with_own_port(connections(Ended::kLeftOut), ports).empty()) ::usleep(kPause);
+    while (std::chrono::steady_clock::now() < limit && has_captured_ones()) ::usleep(kPause);
   }
 
   Done remove_native() {
@@ -392,6 +475,7 @@ class Session {
   std::set<uint32_t> marks_;  // of TPROXY rules that earlier runs made
   bool added_route_[2] = {}, added_address_ = false;
   std::string unheld_, unheld_why_;
+  std::string unadopted_;  // why what was open before may break
 };
 
 std::expected<Session, std::string> begin(const iptables::Options& options, const RuleSet& rules) {

@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -122,6 +123,23 @@ template <class T>
 bool good(const std::expected<T, std::string>& done) {
   if (!done) std::fprintf(stderr, "%s\n", done.error().c_str());
   return done.has_value();
+}
+
+// What the body writes to stderr, our warnings included.
+template <class Body>
+std::string warnings(Body body) {
+  const int file = ::memfd_create("stderr", MFD_CLOEXEC), before = ::dup(STDERR_FILENO);
+  ::dup2(file, STDERR_FILENO);
+  say_as(Severity::kWarning, false);
+  body();
+  say_as(Severity::kError, false);
+  ::dup2(before, STDERR_FILENO);
+  ::close(before);
+  std::string out(4096, '\0');
+  const auto got = ::pread(file, out.data(), out.size(), 0);
+  ::close(file);
+  out.resize(got > 0 ? static_cast<size_t>(got) : 0);
+  return out;
 }
 
 // Rules and chains of a family, by table, with counters cut off.

@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -31,24 +31,6 @@ constexpr uint32_t kPriority = 32765;
 // Written into our `ip rule`s, so that they are found when a run was killed after the tables that named their marks were gone.
 // Any number that no routing daemon uses will do; this one is Istio's table.
 constexpr uint8_t kProtocol = 133;
-
-template <class T>
-T read_as(const void* from) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-
-// The bytes of one attribute; empty when it is not there.
-std::span<const char> attribute(std::span<const char> all, uint16_t wanted) {
-  while (all.size() >= sizeof(rtattr)) {
-    const auto head = read_as<rtattr>(all.data());
-    if (head.rta_len < sizeof head || head.rta_len > all.size()) return {};
-    if ((head.rta_type & NLA_TYPE_MASK) == wanted) return all.subspan(RTA_LENGTH(0), head.rta_len - RTA_LENGTH(0));
-    all = all.subspan(std::min<size_t>(RTA_ALIGN(head.rta_len), all.size()));
-  }
-  return {};
-}
 
 // The attributes of a message that are one byte or 32 bits, by type; others are skipped.
 std::vector<uint32_t> numbers(const void* first, size_t size) {
@@ -69,83 +51,17 @@ std::vector<uint32_t> numbers(const void* first, size_t size) {
 
 }  // namespace
 
-class Netlink::Message {
- public:
-  template <class Header>
-  Message(uint16_t type, uint16_t flags, const Header& header) : bytes_(NLMSG_LENGTH(sizeof header)) {
-    head().nlmsg_type = type;
-    head().nlmsg_flags = static_cast<uint16_t>(flags | NLM_F_REQUEST);
-    std::memcpy(bytes_.data() + NLMSG_HDRLEN, &header, sizeof header);
-  }
-  void add(uint16_t type, const void* data, size_t size) {
-    const auto at = NLMSG_ALIGN(bytes_.size());
-    bytes_.resize(at + RTA_ALIGN(RTA_LENGTH(size)));
-    const rtattr attribute{static_cast<uint16_t>(RTA_LENGTH(size)), type};
-    std::memcpy(bytes_.data() + at, &attribute, sizeof attribute);
-    std::memcpy(bytes_.data() + at + RTA_LENGTH(0), data, size);
-  }
-  void add(uint16_t type, uint32_t value) { add(type, &value, sizeof value); }
-  nlmsghdr& head() { return *reinterpret_cast<nlmsghdr*>(bytes_.data()); }
-  std::span<const char> finish(uint32_t sequence) {
-    head().nlmsg_len = static_cast<uint32_t>(bytes_.size());
-    head().nlmsg_seq = sequence;
-    return bytes_;
-  }
-
- private:
-  std::vector<char> bytes_;
-};
-
 std::expected<Netlink, std::string> Netlink::open() {
-  const int fd = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-  if (fd < 0) return std::unexpected(failure("rtnetlink cannot be opened", errno));
-  // The kernel answers at once; a bound keeps a sandbox without full rtnetlink from hanging the pod's start.
-  const timeval limit{10, 0};
-  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  return Netlink(fd);
-}
-
-Netlink::Netlink(Netlink&& other) noexcept : fd_(other.fd_), sequence_(other.sequence_) { other.fd_ = -1; }
-Netlink::~Netlink() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-template <class Each>
-int Netlink::dump(Message& message, Each each) {
-  const auto bytes = message.finish(++sequence_);
-  if (::send(fd_, bytes.data(), bytes.size(), 0) < 0) return errno;
-  alignas(nlmsghdr) char buffer[32768];
-  while (true) {
-    const auto got = ::recv(fd_, buffer, sizeof buffer, 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return got < 0 ? errno : EIO;
-    auto left = static_cast<size_t>(got);
-    for (const char* at = buffer; left >= sizeof(nlmsghdr);) {
-      const auto head = read_as<nlmsghdr>(at);
-      if (head.nlmsg_len < sizeof head || head.nlmsg_len > left) return EBADMSG;
-      if (head.nlmsg_seq == sequence_) {
-        if (head.nlmsg_type == NLMSG_DONE) return 0;
-        if (head.nlmsg_type == NLMSG_ERROR) return -read_as<nlmsgerr>(at + NLMSG_HDRLEN).error;
-        each(std::span(at + NLMSG_HDRLEN, head.nlmsg_len - NLMSG_HDRLEN));
-      }
-      const size_t step = NLMSG_ALIGN(head.nlmsg_len);
-      if (step >= left) break;
-      at += step;
-      left -= step;
-    }
-  }
-}
-
-int Netlink::request(Message& message) {
-  message.head().nlmsg_flags |= NLM_F_ACK;
-  return dump(message, [](std::span<const char>) {});
+  Wire wire(NETLINK_ROUTE);
+  if (wire.error()) return std::unexpected(failure("rtnetlink cannot be opened", wire.error()));
+  return Netlink(std::move(wire));
 }
 
 int Netlink::ways_of(bool ipv4, const std::set<uint32_t>& marks, std::set<Way>& out) {
   fib_rule_hdr header{};
   header.family = ipv4 ? AF_INET : AF_INET6;
   Message message(RTM_GETRULE, NLM_F_DUMP, header);
-  return dump(message, [&](std::span<const char> body) {
+  return wire_.dump(message, [&](std::span<const char> body) {
     if (body.size() < sizeof header) return;
     const auto rule = read_as<fib_rule_hdr>(body.data());
     const auto is = numbers(body.data() + NLMSG_ALIGN(sizeof rule), body.size() - NLMSG_ALIGN(sizeof rule));
@@ -160,7 +76,7 @@ bool Netlink::leads_to_lo(bool ipv4, uint32_t table) {
   header.rtm_family = ipv4 ? AF_INET : AF_INET6;
   Message message(RTM_GETROUTE, NLM_F_DUMP, header);
   bool found = false;
-  dump(message, [&](std::span<const char> body) {
+  wire_.dump(message, [&](std::span<const char> body) {
     if (body.size() < sizeof header) return;
     const auto route = read_as<rtmsg>(body.data());
     const auto is = numbers(body.data() + NLMSG_ALIGN(sizeof route), body.size() - NLMSG_ALIGN(sizeof route));
@@ -207,7 +123,7 @@ std::expected<bool, std::string> Netlink::add_local_route(bool ipv4, uint32_t ma
     Message message(type, flags, route_header(ipv4));
     message.add(RTA_TABLE, table);
     message.add(RTA_OIF, ::if_nametoindex("lo"));
-    return request(message);
+    return wire_.request(message);
   };
   // The rule comes first: until the table leads somewhere it catches nothing, and it is what a later run knows us by.
   std::set<Way> present;
@@ -220,7 +136,7 @@ std::expected<bool, std::string> Netlink::add_local_route(bool ipv4, uint32_t ma
     rule.add(FRA_TABLE, table);
     rule.add(FRA_PRIORITY, kPriority);
     rule.add(FRA_PROTOCOL, &kProtocol, sizeof kProtocol);
-    error = request(rule);
+    error = wire_.request(rule);
   }
   if (error) return std::unexpected(failure(fmt::format("{} rule add fwmark {} lookup {}", ip, mark, table), error));
 
@@ -236,7 +152,7 @@ int Netlink::remove_rules(bool ipv4, uint32_t mark, uint32_t table) {
   rule.add(FRA_FWMASK, 0xffffffff);
   rule.add(FRA_TABLE, table);
   int error = 0;
-  while ((error = request(rule)) == 0) {
+  while ((error = wire_.request(rule)) == 0) {
   }
   return error == ENOENT ? 0 : error;
 }
@@ -259,7 +175,7 @@ std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const S
     Message route(RTM_DELROUTE, 0, route_header(ipv4));
     route.add(RTA_TABLE, of);
     route.add(RTA_OIF, ::if_nametoindex("lo"));
-    if (const int error = request(route); error && error != ESRCH)
+    if (const int error = wire_.request(route); error && error != ESRCH)
       return std::unexpected(failure(fmt::format("ip{} route del local default dev lo table {}", ipv4 ? "" : " -6", of), error));
   }
   for (const auto& way : ways)
@@ -272,7 +188,7 @@ std::expected<bool, std::string> Netlink::add_marker_address() {
   Message address(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, marker_header());
   address.add(IFA_LOCAL, kMarker, sizeof kMarker);
   address.add(IFA_ADDRESS, kMarker, sizeof kMarker);
-  const int error = request(address);
+  const int error = wire_.request(address);
   if (error && error != EEXIST) return std::unexpected(failure("ip -6 addr add ::6/128 dev lo", error));
   return error == 0;
 }
@@ -303,7 +219,7 @@ std::vector<std::string> Netlink::link_kinds() {
   header.ifi_family = AF_UNSPEC;
   Message message(RTM_GETLINK, NLM_F_DUMP, header);
   std::vector<std::string> out;
-  dump(message, [&](std::span<const char> body) {
+  wire_.dump(message, [&](std::span<const char> body) {
     if (body.size() < NLMSG_ALIGN(sizeof header)) return;
     const auto kind = attribute(attribute(body.subspan(NLMSG_ALIGN(sizeof header)), IFLA_LINKINFO), IFLA_INFO_KIND);
     const std::string_view text(kind.data(), kind.size());
@@ -315,7 +231,7 @@ std::vector<std::string> Netlink::link_kinds() {
 std::expected<void, std::string> Netlink::remove_marker_address() {
   Message address(RTM_DELADDR, 0, marker_header());
   address.add(IFA_LOCAL, kMarker, sizeof kMarker);
-  const int error = request(address);
+  const int error = wire_.request(address);
   if (error && error != EADDRNOTAVAIL && error != EAFNOSUPPORT && error != EOPNOTSUPP)
     return std::unexpected(failure("ip -6 addr del ::6/128 dev lo", error));
   return {};

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "init/wire.h"
+
 namespace init {
 
 // What the rules need besides tables: a way to lo for marked packets (TPROXY) and the address ::6. Talks rtnetlink to the
@@ -15,9 +17,6 @@ namespace init {
 class Netlink {
  public:
   static std::expected<Netlink, std::string> open();
-  Netlink(Netlink&& other) noexcept;
-  Netlink& operator=(Netlink&&) = delete;
-  ~Netlink();
 
   // ip route add local default dev lo table TABLE, ip rule add fwmark MARK lookup TABLE. False when both were there already.
   std::expected<bool, std::string> add_local_route(bool ipv4, uint32_t mark, uint32_t table);
@@ -39,11 +38,7 @@ class Netlink {
   std::vector<std::string> link_kinds();
 
  private:
-  explicit Netlink(int fd) : fd_(fd) {}
-  class Message;
-  int request(Message& message);  // 0 or errno
-  template <class Each>
-  int dump(Message& message, Each each);
+  explicit Netlink(Wire wire) : wire_(std::move(wire)) {}
   struct Way {  // an `ip rule` of a mark
     uint32_t mark, table;
     bool own;  // made by us
@@ -53,8 +48,7 @@ class Netlink {
   int remove_rules(bool ipv4, uint32_t mark, uint32_t table);                   // all of them
   bool leads_to_lo(bool ipv4, uint32_t table);
 
-  int fd_ = -1;
-  uint32_t sequence_ = 0;
+  Wire wire_;
 };
 
 }  // namespace init

@@ -47,23 +47,6 @@ bool refuse(std::string_view program, std::string_view word, std::string_view er
   return ::chmod(path.c_str(), 0755) == 0 && find_program(program) == path;
 }
 
-// What the body writes to stderr, our warnings included.
-template <class Body>
-std::string warnings(Body body) {
-  const int file = ::memfd_create("stderr", MFD_CLOEXEC), before = ::dup(STDERR_FILENO);
-  ::dup2(file, STDERR_FILENO);
-  say_as(Severity::kWarning, false);
-  body();
-  say_as(Severity::kError, false);
-  ::dup2(before, STDERR_FILENO);
-  ::close(before);
-  std::string out(4096, '\0');
-  const auto got = ::pread(file, out.data(), out.size(), 0);
-  ::close(file);
-  out.resize(got > 0 ? static_cast<size_t>(got) : 0);
-  return out;
-}
-
 // Runs the body as this user with these capabilities; what it returns.
 std::string as(unsigned user, uint32_t capabilities, const std::function<std::string()>& body) {
   int ends[2];

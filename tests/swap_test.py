@@ -135,9 +135,6 @@ class Swapped:
               '0 leaked, 0 failed', file=sys.stderr)
 
     def test_cleaned_and_made_again_with_one_boundary_each(self):
-        # The kernel tracks connections while some rule needs that; what was open before is taken for new by the first rules. Where
-        # the pod's network has rules of somebody else, as here, it knows them all.
-        self.pod.run('nft', 'table inet foreign { chain tracked { type filter hook input priority 0; ct state invalid counter; }; }')
         operations = []   # (begun, ended, the state that it leads to)
         load = Load(self.pod, self.outsider)
         try:
