@@ -1,12 +1,16 @@
 #include "init/diagnose.h"
 
+#include <algorithm>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "init/native.h"
+#include "init/netlink.h"
+#include "init/nft_dump.h"
 #include "init/tools.h"
 #include "iptables/plan.h"
+#include "iptables/trace.h"
 
 namespace init {
 namespace {
@@ -33,6 +37,15 @@ std::string sentence(const iptables::Shadow& shadow, std::string_view backend) {
                      shadow.certain ? "decides first" : "may decide first", text(shadow), backend);
 }
 
+// Native tables: the base chain and the chain that it leads to have rules.
+std::string native_gap(bool ipv4, bool tproxy) {
+  const auto table = fmt::format("istio-proxy-{}", tproxy ? "mangle" : "nat");
+  const auto counts = nft_rule_counts(ipv4);
+  for (const char* chain : {"prerouting", "istio-inbound"})
+    if (counts && !counts->contains({table, chain})) return fmt::format("chain {} of table {} has no rules (nft)", chain, table);
+  return {};
+}
+
 }  // namespace
 
 std::string diagnose(const iptables::Options& options, const iptables::FamilyRules& wanted, const iptables::Flow& flow,
@@ -57,6 +70,29 @@ std::string diagnose(const iptables::Options& options, const iptables::FamilyRul
   if (!ours.empty()) return ours;
   if (!uncertain.empty()) return uncertain;
   return foreign_nft_rule(ipv4, flow.outbound);
+}
+
+std::string gap_for(const iptables::Options& options, const iptables::FamilyRules& wanted, const iptables::Flow& inbound) {
+  const bool ipv4 = inbound.to.ip.v4;
+  const auto verdict = trace(wanted, inbound);
+  const bool tproxy = verdict.kind == iptables::Verdict::Kind::kTproxy;
+  std::string gap;
+  bool captured = false;
+  for (const auto& backend : backends(options, wanted, ipv4)) {
+    if (!backend.saved.has_own_chains()) continue;
+    const auto there = trace(backend.own, inbound);
+    captured = captured || (there.kind == verdict.kind && there.port == verdict.port);
+    if (!gap.empty()) continue;
+    gap = missing(backend.saved, backend.own, wanted);
+    gap = fmt::format("{} ({})", gap.empty() ? "the rules that are there were made for other options" : gap, backend.name);
+  }
+  if (captured) gap.clear();
+  const auto native = native_tables();
+  const auto of_family = [&](std::string_view table) { return table.starts_with(ipv4 ? "ip " : "ip6 "); };
+  if (!captured && std::ranges::any_of(native, of_family)) gap = native_gap(ipv4, tproxy);
+  if (!gap.empty() || !tproxy) return gap;
+  auto netlink = Netlink::open();
+  return netlink ? netlink->local_route_gap(ipv4, options.tproxy_mark, options.tproxy_table) : netlink.error();
 }
 
 std::optional<std::string> certain_shadow(const iptables::Options& options, const iptables::FamilyRules& wanted, const iptables::Flow& flow,

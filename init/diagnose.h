@@ -14,7 +14,12 @@ namespace init {
 std::string diagnose(const iptables::Options& options, const iptables::FamilyRules& wanted, const iptables::Flow& flow,
                      uint16_t redirect_port);
 
-// The part of it that holds without a failed connection: a rule of somebody else that certainly comes first.
+// What is missing of ours for a connection from outside, which the wanted rules capture: rules of the tables that would turn it
+// to the proxy, and for TPROXY the way to lo. One line; empty when nothing is, also when rules of other options do it. Of native
+// tables only the beginning of the way is looked at.
+std::string gap_for(const iptables::Options& options, const iptables::FamilyRules& wanted, const iptables::Flow& inbound);
+
+// A rule of somebody else that comes first, as far as that can be told without a connection.
 std::optional<std::string> certain_shadow(const iptables::Options& options, const iptables::FamilyRules& wanted, const iptables::Flow& flow,
                                           uint16_t redirect_port);
 

@@ -146,6 +146,16 @@ std::expected<bool, std::string> Netlink::add_local_route(bool ipv4, uint32_t ma
   return std::unexpected(failure(fmt::format("{} route add local default dev lo table {}", ip, table), made));
 }
 
+std::string Netlink::local_route_gap(bool ipv4, uint32_t mark, uint32_t table) {
+  const auto ip = fmt::format("ip{}", ipv4 ? "" : " -6");
+  std::set<Way> present;
+  if (const int error = ways_of(ipv4, {mark}, present); error) return failure(fmt::format("{} rule", ip), error);
+  const bool found = std::ranges::any_of(present, [&](const Way& way) { return way.mark == mark && way.table == table; });
+  if (!found) return fmt::format("TPROXY needs the rule that \"{} rule add fwmark {} lookup {}\" makes", ip, mark, table);
+  if (!leads_to_lo(ipv4, table)) return fmt::format("TPROXY needs the route that \"{} route add local default dev lo table {}\" makes", ip, table);
+  return {};
+}
+
 int Netlink::remove_rules(bool ipv4, uint32_t mark, uint32_t table) {
   Message rule(RTM_DELRULE, 0, rule_header(ipv4));
   rule.add(FRA_FWMARK, mark);

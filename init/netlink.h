@@ -20,6 +20,8 @@ class Netlink {
 
   // ip route add local default dev lo table TABLE, ip rule add fwmark MARK lookup TABLE. False when both were there already.
   std::expected<bool, std::string> add_local_route(bool ipv4, uint32_t mark, uint32_t table);
+  // What of these two is missing, in words; empty when both are there.
+  std::string local_route_gap(bool ipv4, uint32_t mark, uint32_t table);
   // Removes the rules that add_local_route made and those with one of `marks`, however many (Istio's own program adds one more
   // at each run), and the routes they lead to, as well as the route out of `also_table`. A table that does not lead to lo is
   // somebody else's; `keep` stays.

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -103,6 +104,7 @@ std::string problem(std::string_view what) { return fmt::format("{}: {}", what, 
   ::_exit(0);
 }
 
+// Whether what arrived is what was dialled.
 std::expected<void, std::string> accepted(const Ear& ear, const base::SocketAddress& dialled) {
   const Fd socket(::accept4(ear.fd(), nullptr, nullptr, SOCK_CLOEXEC));
   if (socket.get() < 0) return std::unexpected(problem("accept"));
@@ -115,34 +117,64 @@ std::expected<void, std::string> accepted(const Ear& ear, const base::SocketAddr
   return {};
 }
 
-// Waits for the connection; anything else is the verdict "not captured".
-std::expected<void, std::string> watch(const Dial& dial, const Ear& wanted, const Ear& other, int report,
-                                       std::chrono::milliseconds patience) {
-  const auto end = Clock::now() + patience;
-  pollfd waits[] = {{wanted.fd(), POLLIN, 0}, {other.fd(), POLLIN, 0}, {report, POLLIN, 0}};
-  while (true) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-    if (left <= 0)
-      return std::unexpected(fmt::format("the connection to {} did not arrive within {} ms", dial.to.text(), patience.count()));
-    if (::poll(waits, 3, static_cast<int>(std::min<decltype(left)>(left, 60'000))) < 0) {
-      if (errno == EINTR) continue;
-      return std::unexpected(problem("poll"));
+// Waits for the connection. Others may come too, from whoever dials into the pod or out of it at this moment; they are let go,
+// and remembered in case that one of them was ours.
+class Watch {
+ public:
+  Watch(const Dial& dial, const Ear& wanted, const Ear& other, int report, std::chrono::milliseconds patience)
+      : dial_(dial), wanted_(wanted), other_(other), report_(report), patience_(patience), end_(Clock::now() + patience) {}
+
+  std::expected<void, std::string> run() {
+    pollfd waits[] = {{wanted_.fd(), POLLIN, 0}, {other_.fd(), POLLIN, 0}, {report_, POLLIN, 0}};
+    while (true) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end_ - Clock::now()).count();
+      if (left <= 0) return std::unexpected(too_late());
+      if (::poll(waits, 3, static_cast<int>(std::min<decltype(left)>(left, 60'000))) < 0) {
+        if (errno == EINTR) continue;
+        return std::unexpected(problem("poll"));
+      }
+      if (waits[0].revents) {
+        auto done = accepted(wanted_, dial_.to);
+        if (done) return done;
+        stray_ = std::move(done.error());
+      }
+      if (waits[1].revents && accepted(other_, dial_.to))
+        return std::unexpected(
+            fmt::format("the connection to {} arrived at port {} instead of {}", dial_.to.text(), other_.port(), wanted_.port()));
+      if (!waits[2].revents) continue;
+      if (auto done = hear(); !done) return done;
+      waits[2].fd = -1;
     }
-    if (waits[0].revents) return accepted(wanted, dial.to);
-    if (waits[1].revents)
-      return std::unexpected(
-          fmt::format("the connection to {} arrived at port {} instead of {}", dial.to.text(), other.port(), wanted.port()));
-    if (!waits[2].revents) continue;
-    unsigned char result = 0;
-    if (::read(report, &result, 1) != 1) return std::unexpected("the probe ended without a result");
-    if (result) return std::unexpected(fmt::format("the connection to {} was not captured: {}", dial.to.text(), std::strerror(result)));
-    // Connected: it is in one of the queues, after the last packet of the handshake at the latest, or somebody else has taken it.
-    constexpr int kHandshake = 500;
-    waits[2].fd = -1;
-    if (::poll(waits, 2, kHandshake) == 0)
-      return std::unexpected(fmt::format("the connection to {} was not captured: somebody else accepted it", dial.to.text()));
   }
-}
+
+ private:
+  // The child has something to say.
+  std::expected<void, std::string> hear() {
+    unsigned char result = 0;
+    if (::read(report_, &result, 1) != 1) return std::unexpected("the probe ended without a result");
+    if (result) return std::unexpected(fmt::format("the connection to {} was not captured: {}", dial_.to.text(), std::strerror(result)));
+    // Connected: it is in one of the queues, after the last packet of the handshake at the latest, or somebody else has taken it.
+    constexpr auto kHandshake = std::chrono::milliseconds(500);
+    end_ = std::min(end_, Clock::now() + kHandshake);
+    connected_ = true;
+    return {};
+  }
+
+  std::string too_late() const {
+    if (!stray_.empty()) return stray_;
+    if (connected_) return fmt::format("the connection to {} was not captured: somebody else accepted it", dial_.to.text());
+    return fmt::format("the connection to {} did not arrive within {} ms", dial_.to.text(), patience_.count());
+  }
+
+  const Dial& dial_;
+  const Ear& wanted_;
+  const Ear& other_;
+  const int report_;
+  const std::chrono::milliseconds patience_;
+  Clock::time_point end_;
+  bool connected_ = false;
+  std::string stray_;
+};
 
 }  // namespace
 
@@ -174,7 +206,7 @@ std::expected<void, std::string> probe(const Dial& dial, const Ear& wanted, cons
   ::close(ends[1]);
   std::optional<Fd> read_end(std::in_place, ends[0]);
   if (child < 0) return std::unexpected(problem("fork"));
-  auto verdict = watch(dial, wanted, other, read_end->get(), patience);
+  auto verdict = Watch(dial, wanted, other, read_end->get(), patience).run();
   read_end.reset();
   ::kill(child, SIGKILL);
   while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {

@@ -11,6 +11,7 @@
 #include "init/diagnose.h"
 #include "init/environment.h"
 #include "init/probe.h"
+#include "init/say.h"
 #include "iptables/trace.h"
 
 namespace init {
@@ -27,6 +28,18 @@ unsigned first_number(std::string_view id) {  // of a range the first
   unsigned out = 0;
   std::from_chars(id.data(), id.data() + id.size(), out);
   return out;
+}
+
+base::Ip last_of(const base::Cidr& range) {
+  auto out = range.base;
+  for (size_t bit = range.length; bit < (out.v4 ? 32u : 128u); ++bit) out.bytes[bit / 8] |= static_cast<unsigned char>(0x80 >> bit % 8);
+  return out;
+}
+// The address after this one; the first one after the last.
+base::Ip next(base::Ip ip) {
+  for (size_t at = ip.v4 ? 4 : 16; at-- > 0;)
+    if (++ip.bytes[at] != 0) break;
+  return ip;
 }
 
 class Validation {
@@ -50,9 +63,10 @@ class Validation {
       for (const auto check : {&Validation::check_outbound, &Validation::check_inbound, &Validation::check_self_call})
         if (auto problem = (this->*check)(ipv4, *inbound, *outbound); !problem.empty()) return std::unexpected(problem);
     }
-    if (!checked_.empty()) return fmt::format("{}", fmt::join(checked_, ", "));
+    const auto left_out = fmt::format("{}", fmt::join(left_out_, ", "));
+    if (!checked_.empty()) return fmt::format("{}{}{}", fmt::join(checked_, ", "), left_out.empty() ? "" : "; left out: ", left_out);
     if (left_out_.empty()) return "the rules capture nothing";
-    return std::unexpected(fmt::format("nothing could be checked: {}", fmt::join(left_out_, ", ")));
+    return std::unexpected(fmt::format("nothing could be checked: {}", left_out));
   }
 
  private:
@@ -78,12 +92,28 @@ class Validation {
     return out;
   }
 
+  std::vector<uint16_t> ports() const {
+    std::vector<uint16_t> out{options_.probe_port};
+    for (const auto& range : options_.outbound_included) out.insert(out.end(), {range.first, range.last});
+    for (const auto& range : options_.outbound_excluded)
+      if (range.last < 65535) out.push_back(static_cast<uint16_t>(range.last + 1));
+    return out;
+  }
+
+  // Addresses worth a try, from those that nobody has to those at the edges of what the options name. Which of them is captured
+  // is for the rules to say.
   std::vector<base::SocketAddress> destinations(bool ipv4) const {
-    const auto nobody = *base::Ip::parse(ipv4 ? "192.0.2.1" : "2001:db8::1");  // RFC 5737, RFC 3849: addresses for examples
-    std::vector<base::SocketAddress> out{{nobody, options_.probe_port}};
-    for (const auto& port : options_.outbound_included) out.push_back({nobody, port.first});
+    std::vector<base::Ip> ips;
+    // For examples only: RFC 5737, RFC 3849, RFC 9637.
+    for (const char* text : {"192.0.2.1", "198.51.100.1", "203.0.113.1", "2001:db8::1", "3fff::1"})
+      if (const auto ip = *base::Ip::parse(text); ip.v4 == ipv4) ips.push_back(ip);
     for (const auto& range : options_.outbound_ranges.list)
-      if (range.base.v4 == ipv4) out.push_back({range.base, options_.probe_port});
+      if (range.base.v4 == ipv4) ips.insert(ips.end(), {range.base, next(range.base), last_of(range)});
+    for (const auto& range : options_.outbound_excluded_ranges)
+      if (range.base.v4 == ipv4) ips.push_back(next(last_of(range)));
+    std::vector<base::SocketAddress> out;
+    for (const auto& ip : ips)
+      for (const auto port : ports()) out.push_back({ip, port});
     return out;
   }
 
@@ -100,7 +130,15 @@ class Validation {
         if (way) return dial(name("outbound", ipv4), flow, {to, {}, app.uid, app.gid, app.become}, outbound, inbound);
       }
     }
-    if (no_way) left_out_.push_back(name("outbound (no route)", ipv4));
+    const auto is_family = [&](const base::Cidr& range) { return range.base.v4 == ipv4; };
+    const bool asked_for = options_.outbound_ranges.all || !options_.outbound_included.empty() ||
+                           std::ranges::any_of(options_.outbound_ranges.list, is_family);
+    if (no_way)
+      left_out_.push_back(name("outbound (no route)", ipv4));
+    else if (asked_for)
+      left_out_.push_back(name(may_become_ ? "outbound (no address was found that the options do not exclude)"
+                                           : "outbound (no address was found that the options do not exclude for this user)",
+                               ipv4));
     return {};
   }
 
@@ -117,13 +155,17 @@ class Validation {
       left_out_.push_back(name(fmt::format("{} (cannot become the proxy's user)", what), ip.v4));
       return {};
     }
-    const iptables::Flow flow{.to = {ip, options_.probe_port},
-                              .from = from.value_or(ip),
-                              .interface = "lo",
-                              .uid = std::to_string(who->uid),
-                              .gid = std::to_string(who->gid)};
-    if (expected_port(flow) != options_.inbound_port) return {};
-    return dial(name(what, ip.v4), flow, {flow.to, from, who->uid, who->gid, who->become}, inbound, outbound);
+    for (const auto port : ports()) {
+      const iptables::Flow flow{.to = {ip, port},
+                                .from = from.value_or(ip),
+                                .interface = "lo",
+                                .uid = std::to_string(who->uid),
+                                .gid = std::to_string(who->gid)};
+      if (expected_port(flow) == options_.inbound_port)
+        return dial(name(what, ip.v4), flow, {flow.to, from, who->uid, who->gid, who->become}, inbound, outbound);
+    }
+    left_out_.push_back(name(fmt::format("{} (the options leave it alone)", what), ip.v4));
+    return {};
   }
 
   Problem check_inbound(bool ipv4, const Ear& inbound, const Ear& outbound) {
@@ -134,7 +176,8 @@ class Validation {
     return may_look_ ? check_from_outside(ipv4) : Problem{};
   }
 
-  // What comes first in PREROUTING and INPUT is read, not tried.
+  // Nobody can dial from outside, so the rules are read. What is missing of ours is a failure; what somebody else's rule does to
+  // a client that may be anybody is a guess, and a warning.
   Problem check_from_outside(bool ipv4) const {
     const auto somebody = destinations(ipv4).front().ip;
     const auto way = way_to(somebody);
@@ -143,6 +186,7 @@ class Validation {
       const iptables::Flow flow{.outbound = false,
                                 .to = {ip, options_.probe_port},
                                 .from = somebody,
+                                .from_anybody = true,
                                 .interface = way ? way->interface : "eth0",
                                 .uid = {},
                                 .gid = {}};
@@ -150,8 +194,10 @@ class Validation {
       const auto verdict = trace(rules, flow);
       const bool redirected = verdict.kind == iptables::Verdict::Kind::kRedirect;
       if (!redirected && verdict.kind != iptables::Verdict::Kind::kTproxy) continue;
+      if (const auto gap = gap_for(options_, rules, flow); !gap.empty())
+        return fmt::format("{}: connections from outside are not captured; {}", name("inbound", ipv4), gap);
       if (const auto shadow = certain_shadow(options_, rules, flow, redirected ? verdict.port : uint16_t{0}))
-        return fmt::format("{}: connections from outside are not captured; {}", name("inbound", ipv4), *shadow);
+        say(Severity::kWarning, "{}: connections from outside may not be captured; {}", name("inbound", ipv4), *shadow);
     }
     return {};
   }

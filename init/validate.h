@@ -14,7 +14,7 @@ namespace init {
 // is left out and said. New connections from outside cannot be made from inside, so for them the rules are read instead.
 // Listens on loopback at the proxy's two ports meanwhile, so the proxy must not run yet. Waits at most --probe-timeout per
 // connection. Needs no capability when it runs as the proxy's user; with NET_ADMIN a failure names the rule that is in the way.
-// The value says what was checked. Istio: tools/istio-iptables/pkg/validation.
+// The value says what was checked and what was left out. Istio: tools/istio-iptables/pkg/validation.
 std::expected<std::string, std::string> validate(const iptables::Options& options, const iptables::Facts& facts,
                                                  const iptables::RuleSet& rules);
 

@@ -1,6 +1,8 @@
 // --run-validation against real rules, ours and those of others, each in a namespace of its own. Needs root.
 #include "init/validate.h"
 
+#include <netinet/in.h>
+
 #include <gtest/gtest.h>
 
 #include "init/namespace_testing.h"
@@ -47,7 +49,7 @@ TEST(Validate, NoRoute_OutboundIsLeftOut) {
   EXPECT_TRUE(in_namespace([] {
     const auto of = pod();
     CHECK_THAT(good(apply_rules(of.options, of.rules)));
-    CHECK_THAT(verdict(of) == "IPv4 inbound, IPv6 inbound");
+    CHECK_THAT(verdict(of) == "IPv4 inbound, IPv6 inbound; left out: IPv4 outbound (no route), IPv6 outbound (no route)");
     return true;
   }));
 }
@@ -57,14 +59,17 @@ TEST(Validate, NamespaceWithoutIpv6_ThatFamilyIsLeftOut) {
     const auto of = pod();
     CHECK_THAT(good(apply_rules(of.options, of.rules)));
     CHECK_THAT(tool("sysctl", {"-qw", "net.ipv6.conf.all.disable_ipv6=1"}));
-    CHECK_THAT(verdict(of) == "IPv4 inbound");
+    CHECK_THAT(says(verdict(of), "IPv4 inbound; left out: IPv4 outbound (no route), IPv6 "));
     return true;
   }));
 }
 
 TEST(Validate, RangesAndPorts_ChooseADestinationThatIsCaptured) {
   for (const auto& captured : std::vector<std::vector<const char*>>{
-           {"-i", "10.77.0.0/16,fd77::/32"}, {"-i", "", "-q", "443"}, {"-x", "192.0.2.0/24", "-i", "10.1.0.0/16"}})
+           {"-i", "10.77.0.0/16,fd77::/32"}, {"-i", "", "-q", "443"}, {"-x", "192.0.2.0/24", "-i", "10.1.0.0/16"},
+           {"-i", "*", "-x", "192.0.2.0/24,2001:db8::/32"},
+           {"-i", "10.77.0.0/16,fd77::/32", "-x", "10.77.0.0/24,10.77.255.0/24,fd77::/64"},
+           {"-i", "*", "-o", "15000:15100"}})
     EXPECT_TRUE(in_namespace([&] {
       CHECK_THAT(add_card());
       const auto of = pod(captured);
@@ -113,10 +118,6 @@ TEST(Validate, ForeignRule_IsNamedWithTableChainAndText) {
       {"legacy",
        {"iptables-legacy", "-t", "raw", "-A", "OUTPUT", "-p", "tcp", "-j", "CT", "--notrack"},
        "table raw, chain OUTPUT, rule \"-p tcp -j CT --notrack\" (iptables-legacy)"},
-      {"PREROUTING",
-       {"iptables-nft", "-t", "nat", "-I", "PREROUTING", "-p", "tcp", "-j", "ACCEPT"},
-       "IPv4 inbound: connections from outside are not captured; a rule that is not ours decides first: table nat, chain PREROUTING, rule "
-       "\"-p tcp -j ACCEPT\""},
       {"INPUT",
        {"iptables-nft", "-A", "INPUT", "-p", "tcp", "-m", "tcp", "--dport", "15001", "-j", "DROP"},
        "table filter, chain INPUT, rule \"-p tcp -m tcp --dport 15001 -j DROP\" (iptables-nft)"},
@@ -141,9 +142,117 @@ TEST(Validate, ForeignRule_IsNamedWithTableChainAndText) {
     })) << foreign.name;
 }
 
+// What of ours is missing for connections from outside cannot be seen by dialling from inside.
+TEST(Validate, WayInIsIncomplete_FailsAndNamesIt) {
+  struct Case {
+    std::vector<const char*> options;
+    std::vector<std::string> command;
+    std::string_view says;
+  };
+  const std::vector<Case> all = {
+      {{}, {"iptables-nft", "-t", "nat", "-D", "PREROUTING", "-p", "tcp", "-j", "ISTIO_INBOUND"},
+       "IPv4 inbound: connections from outside are not captured; chain PREROUTING of table nat has 0 of 1 rules (iptables-nft)"},
+      {{}, {"ip6tables-nft", "-t", "nat", "-F", "ISTIO_INBOUND"}, "IPv6 inbound: connections from outside are not captured; chain ISTIO_INBOUND"},
+      {{"--native-nftables"}, {"nft", "flush", "chain", "ip", "istio-proxy-nat", "prerouting"},
+       "not captured; chain prerouting of table istio-proxy-nat has no rules (nft)"},
+      {{"-m", "TPROXY"}, {"iptables-nft", "-t", "mangle", "-D", "PREROUTING", "-p", "tcp", "-j", "ISTIO_INBOUND"}, "table mangle"},
+      {{"-m", "TPROXY"}, {"ip", "-6", "rule", "del", "fwmark", "1337"},
+       "IPv6 inbound: connections from outside are not captured; TPROXY needs the rule that \"ip -6 rule add fwmark 1337 lookup 133\" makes"},
+      {{"-m", "TPROXY"}, {"ip", "route", "flush", "table", "133"},
+       "TPROXY needs the route that \"ip route add local default dev lo table 133\" makes"}};
+  for (const auto& one : all)
+    EXPECT_TRUE(in_namespace([&] {
+      CHECK_THAT(add_card());
+      const auto of = pod(one.options);
+      CHECK_THAT(good(apply_rules(of.options, of.rules)));
+      CHECK_THAT(says(verdict(of), "IPv4 outbound, ") && verdict(of).find("failed") == std::string::npos);
+      CHECK_THAT(tool(one.command.front(), {one.command.begin() + 1, one.command.end()}));
+      const auto text = verdict(of);
+      CHECK_THAT(says(text, "failed: ") && says(text, one.says) && text.find('\n') == std::string::npos);
+      return true;
+    })) << one.says;
+}
+
+// Istio's CNI plug-in makes its rules for other options than the container that validates them has.
+TEST(Validate, OtherRulesThatCaptureToo_Pass) {
+  EXPECT_TRUE(in_namespace([] {
+    CHECK_THAT(add_card());
+    const auto made = pod({"-o", "15020", "-d", "15090"}), asked = pod({"-d", "15020,15021,15090"});
+    CHECK_THAT(good(apply_rules(made.options, made.rules)));
+    CHECK_THAT(verdict(asked) == kAll);
+    return true;
+  }));
+}
+
+// Nothing of it was tried, and a client may be anybody.
+TEST(Validate, ForeignRuleForConnectionsFromOutside_IsAWarning) {
+  const std::pair<std::vector<std::string>, std::string_view> all[] = {
+      {{"-p", "tcp", "-j", "ACCEPT"}, "table nat, chain PREROUTING, rule \"-p tcp -j ACCEPT\""},
+      {{"-s", "192.0.2.0/24", "-j", "ACCEPT"}, ""},
+      {{"-p", "tcp", "-m", "tcp", "!", "--sport", "1024:65535", "-j", "ACCEPT"}, ""}};
+  for (const auto& one : all)
+    EXPECT_TRUE(in_namespace([&] {
+      CHECK_THAT(add_card());
+      const auto of = pod();
+      CHECK_THAT(good(apply_rules(of.options, of.rules)));
+      std::vector<std::string> arguments{"-t", "nat", "-I", "PREROUTING"};
+      const auto& [rule, warns] = one;
+      arguments.insert(arguments.end(), rule.begin(), rule.end());
+      CHECK_THAT(tool("iptables-nft", arguments));
+      std::string text;
+      const auto said = warnings([&] { text = verdict(of); });
+      CHECK_THAT(text == kAll);
+      CHECK_THAT(warns.empty() ? said.empty() : says(said, warns) && says(said, "warning: IPv4 inbound: connections from outside may not be captured"));
+      return true;
+    })) << one.second;
+}
+
+TEST(Validate, EverythingExcluded_IsSaid) {
+  EXPECT_TRUE(in_namespace([] {
+    CHECK_THAT(add_card());
+    const auto of = pod({"-i", "10.1.0.0/16", "-x", "10.0.0.0/8"});
+    CHECK_THAT(good(apply_rules(of.options, of.rules)));
+    CHECK_THAT(says(verdict(of), "; left out: IPv4 outbound (no address was found that the options do not exclude)"));
+    return true;
+  }));
+}
+
+TEST(Probe, ConnectionOfSomebodyElse_DoesNotCount) {
+  EXPECT_TRUE(in_namespace([] {
+    CHECK_THAT(add_card());
+    const auto of = pod();
+    CHECK_THAT(good(apply_rules(of.options, of.rules)));
+    const auto wanted = Ear::open(true, 15001), other = Ear::open(true, 15006);
+    CHECK_THAT(wanted && other);
+    const auto stray = [](uint16_t port) {
+      const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      sockaddr_in to{};
+      to.sin_family = AF_INET;
+      to.sin_port = htons(port);
+      to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      return fd >= 0 && ::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
+    };
+    CHECK_THAT(stray(15001) && stray(15001) && stray(15006));  // wait in the queues already
+    const auto outside = *base::SocketAddress::parse("192.0.2.1:15002");
+    CHECK_THAT(good(probe({outside, {}, 0, 0, false}, *wanted, *other, std::chrono::seconds(5))));
+    // And without ours among them the first of them is what is told.
+    CHECK_THAT(stray(15006));
+    const auto local = *base::SocketAddress::parse("127.0.0.1:15001");
+    const auto done = probe({local, {}, 0, 0, false}, *other, *wanted, std::chrono::seconds(5));
+    CHECK_THAT(!done);
+    return true;
+  }));
+}
+
 TEST(Validate, WithoutPrivilege_WhatThisUserCanDial) {
-  const std::pair<unsigned, const char*> users[] = {{1337, "IPv4 inbound, IPv4 self-call, IPv6 inbound, IPv6 self-call"},
-                                                    {1000, "IPv4 outbound, IPv6 outbound"}};
+  const std::pair<unsigned, const char*> users[] = {
+      {1337,
+       "IPv4 inbound, IPv4 self-call, IPv6 inbound, IPv6 self-call; left out: "
+       "IPv4 outbound (no address was found that the options do not exclude for this user), "
+       "IPv6 outbound (no address was found that the options do not exclude for this user)"},
+      {1000,
+       "IPv4 outbound, IPv6 outbound; left out: IPv4 inbound (cannot become the proxy's user), IPv4 self-call (cannot become the proxy's "
+       "user), IPv6 inbound (cannot become the proxy's user), IPv6 self-call (cannot become the proxy's user)"}};
   for (const auto& [user, checked] : users)
     EXPECT_TRUE(in_namespace([&] {
       CHECK_THAT(add_card());

@@ -56,11 +56,10 @@ std::optional<bool> holds(const Clause& c, const Packet& packet) {
   if (c.option == "-p") return c.value == "all" || c.value == (packet.udp ? "udp" : "tcp");
   if (c.option == "-i") return !packet.sends && is_interface(c.value, packet.interface);
   if (c.option == "-o") return packet.sends && is_interface(c.value, packet.interface);
-  if (c.option == "-s") return in_network(c.value, packet.from);
+  if (c.option == "-s") return packet.from_anybody ? std::nullopt : std::optional(in_network(c.value, packet.from));
   if (c.option == "-d") return in_network(c.value, packet.to.ip);
   if (c.option == "--dport") return in_range(c.value, ':', packet.to.port);
   if (c.option == "--dports") return any_of(c.value, [&](std::string_view one) { return in_range(one, ':', packet.to.port); });
-  if (c.option == "--sport" || c.option == "--sports") return false;  // those that rules name are no ephemeral ports
   if (c.option == "--uid-owner") return is_id(c.value, packet.uid);
   if (c.option == "--gid-owner") return is_id(c.value, packet.gid);
   if (c.option == "--mark") return is_mark(c.value, c.module == "connmark" ? 0 : packet.mark);

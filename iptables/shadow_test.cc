@@ -1,5 +1,6 @@
 #include "iptables/shadow.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace iptables {
@@ -67,6 +68,18 @@ TEST(Shadow, ConditionNotUnderstood_MayBe) {
   EXPECT_EQ(found("*filter\n:INPUT ACCEPT [0:0]\n:FW - [0:0]\n-A INPUT -j FW\n-A INPUT -j DROP\n"
                   "-A FW -m addrtype --dst-type LOCAL -j ACCEPT\nCOMMIT\n" + nat(""), "out 10.0.0.7:80"),
             "maybe: table filter, chain INPUT, rule \"-j DROP\"");
+}
+
+TEST(Shadow, SenderNotKnown_MayBe) {
+  for (const char* rule : {"-A PREROUTING -s 10.0.0.0/8 -j ACCEPT", "-A PREROUTING ! -s 10.9.0.0/16 -j DROP"}) {
+    const auto saved = parse_saved(nat(fmt::format("{}\n", rule)));
+    auto flow = *parse_flow("in 10.8.0.2:80 from 10.0.0.7", kOwn);
+    EXPECT_TRUE(find_shadow(saved, own_rules(saved, {}), flow, 15006)->certain) << rule;
+    flow.from_anybody = true;
+    EXPECT_FALSE(find_shadow(saved, own_rules(saved, {}), flow, 15006)->certain) << rule;
+  }
+  EXPECT_EQ(found(nat("-A OUTPUT -p tcp -m tcp ! --sport 1024:65535 -j ACCEPT\n"), "out 10.0.0.7:80"),
+            "maybe: table nat, chain OUTPUT, rule \"-p tcp -m tcp ! --sport 1024:65535 -j ACCEPT\"");
 }
 
 TEST(Shadow, OtherTables_OnlyWhatDropsOrUntracks) {

@@ -11,9 +11,11 @@
 namespace iptables {
 namespace {
 
-uint32_t number_of(std::string_view text) {
+uint32_t number_of(std::string_view text) {  // "1337", or as the kernel prints marks "0x539/0xffffffff"
+  const bool hex = text.starts_with("0x");
+  if (hex) text.remove_prefix(2);
   uint32_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
+  std::from_chars(text.data(), text.data() + text.size(), value, hex ? 16 : 10);
   return value;
 }
 

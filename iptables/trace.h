@@ -18,6 +18,7 @@ struct Flow {
   bool udp = false;
   base::SocketAddress to;
   base::Ip from;
+  bool from_anybody = false;  // `from` is but an example: what asks for the sender stays open
   std::string interface;  // that it leaves by, or comes in by; lo for what stays in the pod
   std::string uid, gid;   // of the process, outbound only
 };
