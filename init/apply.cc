@@ -56,6 +56,7 @@ struct Holding {
   FamilyRules own[2];
   bool blank[2] = {};  // nobody has a table in this family: what is there afterwards is what we made
   bool usable = true;  // its programs could read the tables
+  bool unread = false;  // there is something that they could not read
   std::string why_not;
   const Saved& state(bool ipv4) const { return saved[ipv4 ? 0 : 1]; }
   const FamilyRules& ours(bool ipv4) const { return own[ipv4 ? 0 : 1]; }
@@ -76,12 +77,15 @@ RuleCounts counts(const FamilyRules& rules) {
 
 class Session {
  public:
-  Session(const iptables::Options& options, RuleSet rules, Netlink netlink)
-      : options_(options), rules_(std::move(rules)), netlink_(std::move(netlink)) {}
+  enum class Purpose : bool { kApply, kCleanUp };
+  Session(const iptables::Options& options, RuleSet rules, Netlink netlink, Purpose purpose)
+      : options_(options), rules_(std::move(rules)), netlink_(std::move(netlink)), purpose_(purpose) {}
 
   Done look() {
     const auto tables = nft_tables();
-    for (auto& tools : Tools::installed({.lock_file = options_.cni_mode ? options_.network_namespace : "", .forced = options_.backend})) {
+    for (auto& tools : Tools::installed({.lock_file = options_.cni_mode ? options_.network_namespace : "",
+                                         .forced = options_.backend,
+                                         .all = purpose_ == Purpose::kCleanUp})) {
       Holding holding{.tools = std::move(tools), .saved = {}, .own = {}, .why_not = {}};
       for (const bool ipv4 : kFamilies) {
         if (tables && !has_table(*tables, ipv4) && holding.tools.backend() == iptables::Backend::kNft) {
@@ -89,12 +93,13 @@ class Session {
           continue;
         }
         auto saved = holding.tools.save(ipv4);
-        if (!saved && ipv4) {
-          holding.usable = false;
+        if (!saved) {
+          holding.usable = holding.usable && !ipv4;
           holding.why_not = saved.error();
-          break;
+          // Legacy is asked where it has tables. Without an answer from nf_tables the kernel has none.
+          holding.unread = holding.tools.backend() == iptables::Backend::kLegacy || tables;
+          continue;
         }
-        if (!saved) continue;  // a kernel without IPv6
         holding.own[ipv4 ? 0 : 1] = own_rules(*saved, rules_.family(ipv4));
         holding.saved[ipv4 ? 0 : 1] = std::move(*saved);
         for (const auto mark : iptables::marks_of(holding.state(ipv4))) marks_.insert(mark);
@@ -129,7 +134,7 @@ class Session {
   }
 
   Done clean() {
-    // What cannot be read cannot be called clean; one backend missing from the kernel is normal.
+    // One backend missing from the kernel is normal.
     if (!holdings_.empty() && std::ranges::none_of(holdings_, &Holding::usable)) return std::unexpected(holdings_.front().why_not);
     if (!options_.dry_run) let_captured_ones_end();
     for (auto& holding : holdings_)
@@ -140,7 +145,10 @@ class Session {
     marks_.insert(options_.tproxy_mark);
     for (const bool ipv4 : kFamilies)
       if (auto done = netlink_.remove_local_routes(ipv4, {marks_, options_.tproxy_table, {}}); !done) return done;
-    return netlink_.remove_marker_address();
+    if (auto done = netlink_.remove_marker_address(); !done) return done;
+    // What cannot be read cannot be called clean.
+    const auto unread = std::ranges::find_if(holdings_, &Holding::unread);
+    return unread == holdings_.end() ? Done{} : Done(std::unexpected("what could be read is removed, but " + unread->why_not));
   }
 
  private:
@@ -258,7 +266,7 @@ class Session {
                                                       : "removed",
           holding.tools.name());
     }
-    return !ipv4 && wanted.empty() && !holding.ours(false).empty() ? netlink_.remove_marker_address() : Done{};
+    return {};
   }
 
   // The kernel must hold what was asked for before the pod goes on.
@@ -304,23 +312,31 @@ class Session {
     if (!ipv4 && std::exchange(added_address_, false)) (void)netlink_.remove_marker_address();
   }
 
-  // What the new rules do not need any more: rules of ours in another backend, which would capture a second time, and the
-  // routes of earlier marks. `chosen` is null for native nftables.
+  // What the new rules do not need any more: rules of ours in another backend, which would capture a second time, the routes of
+  // earlier marks and the address of IPv6. The new rules are good and stay whatever happens here, so all of it is tried.
+  // `chosen` is null for native nftables.
   Done finish(const Holding* chosen) {
+    std::string left;
+    const auto note = [&](std::string_view what, const Done& done) {
+      if (!done) left += fmt::format("{}{}: {}", left.empty() ? "" : "; ", what, done.error());
+    };
     for (auto& holding : holdings_) {
       if (&holding == chosen || !holding.any_own()) continue;
       for (const bool ipv4 : kFamilies)
-        if (auto done = remove_rules(holding, ipv4); !done) return done;
+        note(fmt::format("{} rules in {}", family_name(ipv4), holding.tools.name()), remove_rules(holding, ipv4));
     }
-    if (chosen)
-      if (auto done = remove_native(); !done) return done;
+    if (chosen) note("tables of nft", remove_native());
     for (const bool ipv4 : kFamilies) {
       Netlink::Stale stale{marks_, 0, {}};
       if (!rules_.family(ipv4).empty() && needs_tproxy_routes(options_))
         stale.keep = std::pair(options_.tproxy_mark, options_.tproxy_table);
-      if (auto done = netlink_.remove_local_routes(ipv4, stale); !done) return done;
+      note(fmt::format("{} routes", family_name(ipv4)), netlink_.remove_local_routes(ipv4, stale));
     }
-    return {};
+    if (rules_.v6.empty()) note("the address ::6", netlink_.remove_marker_address());
+    if (left.empty()) return {};
+    return std::unexpected(fmt::format("the rules asked for stand, made with {}, but so does something of an earlier run, which "
+                                       "sluice-init --cleanup-only removes with the rest: {}",
+                                       chosen ? chosen->tools.name() : "nft", left));
   }
 
   // The kernel tracks connections as long as some rule needs that. This one needs it and changes nothing: no packet reaches
@@ -471,6 +487,7 @@ class Session {
   const iptables::Options& options_;
   RuleSet rules_;  // without the hold where the kernel has no part for it
   Netlink netlink_;
+  Purpose purpose_;
   std::vector<Holding> holdings_;
   std::set<uint32_t> marks_;  // of TPROXY rules that earlier runs made
   bool added_route_[2] = {}, added_address_ = false;
@@ -478,7 +495,7 @@ class Session {
   std::string unadopted_;  // why what was open before may break
 };
 
-std::expected<Session, std::string> begin(const iptables::Options& options, const RuleSet& rules) {
+std::expected<Session, std::string> begin(const iptables::Options& options, const RuleSet& rules, Session::Purpose purpose) {
   if (!has_capability(read_file("/proc/self/status"), kNetAdmin))
     return std::unexpected(
         "the capability NET_ADMIN is missing; run as root and grant NET_ADMIN (and NET_RAW for iptables-legacy) in the securityContext");
@@ -486,7 +503,7 @@ std::expected<Session, std::string> begin(const iptables::Options& options, cons
     if (auto done = enter_sandbox(); !done) return std::unexpected(done.error());
   auto netlink = Netlink::open();
   if (!netlink) return std::unexpected(netlink.error());
-  Session session(options, rules, std::move(*netlink));
+  Session session(options, rules, std::move(*netlink), purpose);
   if (auto done = session.look(); !done) return std::unexpected(done.error());
   return session;
 }
@@ -495,12 +512,12 @@ std::expected<Session, std::string> begin(const iptables::Options& options, cons
 
 std::expected<void, std::string> apply_rules(const iptables::Options& options, const RuleSet& wanted) {
   if (auto allowed = may_make_rules(surroundings(), options.host); !allowed) return allowed;
-  auto session = begin(options, wanted);
+  auto session = begin(options, wanted, Session::Purpose::kApply);
   return session ? session->apply() : Done(std::unexpected(session.error()));
 }
 
 std::expected<void, std::string> clean_up(const iptables::Options& options, const RuleSet& hint) {
-  auto session = begin(options, hint);
+  auto session = begin(options, hint, Session::Purpose::kCleanUp);
   return session ? session->clean() : Done(std::unexpected(session.error()));
 }
 

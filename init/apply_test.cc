@@ -101,6 +101,73 @@ TEST(CleanUp, TablesGoneAlready_RoutesAreFoundByWhoMadeThem) {
   }));
 }
 
+TEST(CleanUp, JumpFromAForeignChain_GoesAndTheChainStays) {
+  for (const char* program : {"iptables-nft", "iptables-legacy"})
+    EXPECT_TRUE(in_namespace([&] {
+      const auto forced = std::string("--force-") + (program == std::string_view("iptables-nft") ? "iptables-binary=nft" : "iptables-binary=legacy");
+      const auto pod = config({forced.c_str(), "-i", "*", "-b", "*", "--enable-ipv6=true"}), none = config({});
+      CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
+      CHECK_THAT(tool(program, {"-t", "nat", "-N", "WALL"}) && tool(program, {"-t", "nat", "-A", "WALL", "-p", "tcp", "-j", "ISTIO_OUTPUT"}) &&
+                 tool(program, {"-t", "nat", "-A", "WALL", "-p", "udp", "-j", "RETURN"}));
+      const auto listing = [&] { return output(program, {"-t", "nat", "-S"}); };
+      const auto before = listing();
+      CHECK_THAT(good(apply_rules(pod.options, pod.rules)) && listing() == before);
+      CHECK_THAT(good(clean_up(none.options, none.rules)));
+      CHECK_THAT(listing().find("ISTIO") == std::string::npos && listing().find("-A WALL -p udp -j RETURN") != std::string::npos);
+      return true;
+    })) << program;
+}
+
+TEST(Apply, Ipv6SwitchedOffBetweenTwoRuns_TheAddressGoes) {
+  for (const char* backend : {"--force-iptables-binary=nft", "--native-nftables"})
+    EXPECT_TRUE(in_namespace([&] {
+      const auto on = config({backend, "-i", "*", "--enable-ipv6=true"}), off = config({backend, "-i", "*", "--enable-ipv6=false"});
+      CHECK_THAT(good(apply_rules(on.options, on.rules)));
+      CHECK_THAT(tool("nft", {"flush", "ruleset"}));  // so nothing else is left to know it by
+      CHECK_THAT(output("ip", {"-6", "addr", "show", "dev", "lo"}).find("::6/128") != std::string::npos);
+      CHECK_THAT(good(apply_rules(off.options, off.rules)));
+      CHECK_THAT(output("ip", {"-6", "addr", "show", "dev", "lo"}).find("::6/128") == std::string::npos);
+      return true;
+    })) << backend;
+}
+
+TEST(LocalRoutes, RulesAndTablesOfOthers_AreNotTakenForOurs) {
+  for (const char* family : {"-4", "-6"})
+    EXPECT_TRUE(in_namespace([&] {
+      CHECK_THAT(add_card());
+      const auto pod = config({"-i", "*", "-b", "*", "-m", "TPROXY", "--enable-ipv6=true"}), none = config({});
+      const auto rules = [&] { return output("ip", {family, "rule"}); };
+      // Somebody's rule with our mark and table, and no route there yet.
+      CHECK_THAT(tool("ip", {family, "rule", "add", "fwmark", "1337", "lookup", "133", "pref", "1000"}));
+      const auto before = rules();
+      CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
+      CHECK_THAT(output("ip", {family, "route", "show", "table", "133"}).find("local default dev lo") == 0);
+      CHECK_THAT(good(clean_up(none.options, none.rules)));
+      CHECK_THAT(rules() == before);
+      // Somebody's default route in our table.
+      CHECK_THAT(tool("ip", {family, "route", "add", "default", "dev", "eth0", "table", "133"}));
+      const auto done = apply_rules(pod.options, pod.rules);
+      CHECK_THAT(!done && done.error().find("route table 133 has a default route of somebody else") != std::string::npos);
+      CHECK_THAT(state(true).empty() && state(false).empty() && rules() == before);
+      CHECK_THAT(good(clean_up(none.options, none.rules)));
+      CHECK_THAT(rules() == before && output("ip", {family, "route", "show", "table", "133"}).find("default dev eth0") == 0);
+      return true;
+    })) << family;
+}
+
+// It gives no number and adds one more at each run.
+TEST(LocalRoutes, ThoseOfIstiosProgram_AreRemoved) {
+  EXPECT_TRUE(in_namespace([] {
+    const auto before = output("ip", {"rule"});
+    for (int i = 0; i < 2; ++i) CHECK_THAT(tool("ip", {"rule", "add", "fwmark", "1337", "lookup", "133"}));
+    CHECK_THAT(tool("ip", {"route", "add", "local", "default", "dev", "lo", "table", "133"}));
+    const auto none = config({});
+    CHECK_THAT(good(clean_up(none.options, none.rules)));
+    CHECK_THAT(output("ip", {"rule"}) == before && output("ip", {"route", "show", "table", "133"}).empty());
+    return true;
+  }));
+}
+
 // A native table of the same name makes ip6tables-nft refuse; the namespace has an IPv6 address, so this is a failure.
 TEST(Apply, Ipv6Refused_Ipv4IsPutBack) {
   EXPECT_TRUE(in_namespace([] {

@@ -15,14 +15,14 @@ const std::vector<std::string> kEnvironment{fmt::format("PATH={}", kPath), "LC_A
 }  // namespace
 
 std::vector<std::string> native_tables() {
-  const auto path = find_program("nft");
-  if (path.empty()) return {};
   if (const auto tables = nft_tables()) {
     std::vector<std::string> own;
     for (const auto& table : *tables)
       if (iptables::is_own_nft_table(table.name)) own.push_back(fmt::format("{} {}", table.family, table.name));
     return own;
   }
+  const auto path = find_program("nft");
+  if (path.empty()) return {};
   const std::vector<std::string> arguments{"list", "tables"};
   const auto done = run_program(path, arguments, kEnvironment, {});
   std::vector<std::string> out;
@@ -99,7 +99,7 @@ std::string foreign_nft_rule(bool ipv4, bool outbound) {
 
 std::expected<void, std::string> feed_nft(const std::string& text) {
   const auto path = find_program("nft");
-  if (path.empty()) return std::unexpected("--native-nftables: the program nft is not installed; install the package nftables");
+  if (path.empty()) return std::unexpected("the program nft is not installed; install the package nftables");
   const std::vector<std::string> arguments{"-f", "-"};
   const auto done = run_program(path, arguments, kEnvironment, text);
   if (!done) return std::unexpected(done.error());

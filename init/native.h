@@ -9,7 +9,7 @@
 
 namespace init {
 
-// Tables of --native-nftables, ours or Istio's, as "FAMILY NAME"; none where the program nft or the kernel's part is missing.
+// Tables of --native-nftables, ours or Istio's, as "FAMILY NAME"; none where the kernel's part is missing.
 std::vector<std::string> native_tables();
 
 // The packet marks of TPROXY that rules in such a table set, 1338 apart.

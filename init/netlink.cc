@@ -67,21 +67,23 @@ int Netlink::ways_of(bool ipv4, const std::set<uint32_t>& marks, std::set<Way>& 
     const auto is = numbers(body.data() + NLMSG_ALIGN(sizeof rule), body.size() - NLMSG_ALIGN(sizeof rule));
     if (rule.action != FR_ACT_TO_TBL || is[FRA_FWMASK] != 0xffffffff) return;
     const bool own = is[FRA_PROTOCOL] == kProtocol && is[FRA_PRIORITY] == kPriority;
-    if (own || marks.contains(is[FRA_FWMARK])) out.insert({is[FRA_FWMARK], is[FRA_TABLE] ? is[FRA_TABLE] : rule.table, own});
+    if (own || marks.contains(is[FRA_FWMARK])) out.insert({is[FRA_FWMARK], is[FRA_TABLE] ? is[FRA_TABLE] : rule.table, is[FRA_PRIORITY], own});
   });
 }
 
-bool Netlink::leads_to_lo(bool ipv4, uint32_t table) {
+Netlink::Defaults Netlink::defaults_of(bool ipv4, uint32_t table) {
   rtmsg header{};
   header.rtm_family = ipv4 ? AF_INET : AF_INET6;
   Message message(RTM_GETROUTE, NLM_F_DUMP, header);
-  bool found = false;
+  Defaults found;
   wire_.dump(message, [&](std::span<const char> body) {
     if (body.size() < sizeof header) return;
     const auto route = read_as<rtmsg>(body.data());
     const auto is = numbers(body.data() + NLMSG_ALIGN(sizeof route), body.size() - NLMSG_ALIGN(sizeof route));
     const auto of = is[RTA_TABLE] ? is[RTA_TABLE] : route.rtm_table;
-    found = found || (of == table && route.rtm_type == RTN_LOCAL && route.rtm_dst_len == 0 && is[RTA_OIF] == ::if_nametoindex("lo"));
+    if (of != table || route.rtm_dst_len != 0) return;
+    const bool to_lo = route.rtm_type == RTN_LOCAL && is[RTA_OIF] == ::if_nametoindex("lo");
+    (to_lo ? found.to_lo : found.elsewhere) = true;
   });
   return found;
 }
@@ -105,6 +107,13 @@ fib_rule_hdr rule_header(bool ipv4) {
   return header;
 }
 
+void add_rule(Message& message, uint32_t mark, uint32_t table, uint32_t priority) {
+  message.add(FRA_FWMARK, mark);
+  message.add(FRA_FWMASK, 0xffffffff);
+  message.add(FRA_TABLE, table);
+  message.add(FRA_PRIORITY, priority);
+}
+
 ifaddrmsg marker_header() {
   ifaddrmsg header{};
   header.ifa_family = AF_INET6;
@@ -125,24 +134,29 @@ std::expected<bool, std::string> Netlink::add_local_route(bool ipv4, uint32_t ma
     message.add(RTA_OIF, ::if_nametoindex("lo"));
     return wire_.request(message);
   };
+  const auto defaults = defaults_of(ipv4, table);
+  if (defaults.elsewhere)
+    return std::unexpected(fmt::format("{} route table {} has a default route of somebody else; choose another one with "
+                                       "--istio-inbound-tproxy-route-table",
+                                       ip, table));
   // The rule comes first: until the table leads somewhere it catches nothing, and it is what a later run knows us by.
   std::set<Way> present;
   int error = ways_of(ipv4, {mark}, present);
-  const bool found = std::ranges::any_of(present, [&](const Way& way) { return way.mark == mark && way.table == table; });
+  const Way own{mark, table, kPriority, true};
+  const bool found = present.contains(own);
   if (!error && !found) {
     Message rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule_header(ipv4));
-    rule.add(FRA_FWMARK, mark);
-    rule.add(FRA_FWMASK, 0xffffffff);
-    rule.add(FRA_TABLE, table);
-    rule.add(FRA_PRIORITY, kPriority);
+    add_rule(rule, mark, table, kPriority);
     rule.add(FRA_PROTOCOL, &kProtocol, sizeof kProtocol);
     error = wire_.request(rule);
   }
-  if (error) return std::unexpected(failure(fmt::format("{} rule add fwmark {} lookup {}", ip, mark, table), error));
+  // Istio's program makes the very same, but for who made it.
+  const bool istios = error == EEXIST;
+  if (error && !istios) return std::unexpected(failure(fmt::format("{} rule add fwmark {} lookup {}", ip, mark, table), error));
 
-  const int made = route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
-  if (!made || made == EEXIST) return !found || !made;
-  if (!found) remove_rules(ipv4, mark, table);
+  const int made = defaults.to_lo ? EEXIST : route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+  if (!made || made == EEXIST) return (!found && !istios) || !made;
+  if (!found && !istios) (void)remove_rule(ipv4, own);
   return std::unexpected(failure(fmt::format("{} route add local default dev lo table {}", ip, table), made));
 }
 
@@ -152,18 +166,16 @@ std::string Netlink::local_route_gap(bool ipv4, uint32_t mark, uint32_t table) {
   if (const int error = ways_of(ipv4, {mark}, present); error) return failure(fmt::format("{} rule", ip), error);
   const bool found = std::ranges::any_of(present, [&](const Way& way) { return way.mark == mark && way.table == table; });
   if (!found) return fmt::format("TPROXY needs the rule that \"{} rule add fwmark {} lookup {}\" makes", ip, mark, table);
-  if (!leads_to_lo(ipv4, table)) return fmt::format("TPROXY needs the route that \"{} route add local default dev lo table {}\" makes", ip, table);
+  if (!defaults_of(ipv4, table).to_lo)
+    return fmt::format("TPROXY needs the route that \"{} route add local default dev lo table {}\" makes", ip, table);
   return {};
 }
 
-int Netlink::remove_rules(bool ipv4, uint32_t mark, uint32_t table) {
+int Netlink::remove_rule(bool ipv4, const Way& way) {
   Message rule(RTM_DELRULE, 0, rule_header(ipv4));
-  rule.add(FRA_FWMARK, mark);
-  rule.add(FRA_FWMASK, 0xffffffff);
-  rule.add(FRA_TABLE, table);
-  int error = 0;
-  while ((error = wire_.request(rule)) == 0) {
-  }
+  add_rule(rule, way.mark, way.table, way.priority);
+  if (way.own) rule.add(FRA_PROTOCOL, &kProtocol, sizeof kProtocol);
+  const int error = wire_.request(rule);
   return error == ENOENT ? 0 : error;
 }
 
@@ -171,9 +183,12 @@ std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const S
   std::set<Way> ways;
   // A kernel without IPv6 or without policy routing has nothing to remove.
   if (ways_of(ipv4, stale.marks, ways) != 0) return {};
+  // `ip rule add` without a number takes the one before the first that is there, at first kPriority.
+  constexpr uint32_t kLowestOfIstio = kPriority - 1000;
   std::erase_if(ways, [&](const Way& way) {
     const bool kept = stale.keep == std::pair(way.mark, way.table);
-    return kept || (!way.own && way.table != stale.also_table && !leads_to_lo(ipv4, way.table));
+    const bool istios = way.priority >= kLowestOfIstio && way.priority <= kPriority && defaults_of(ipv4, way.table).to_lo;
+    return kept || (!way.own && !istios);
   });
   std::set<uint32_t> tables;
   if (stale.also_table) tables.insert(stale.also_table);
@@ -181,7 +196,7 @@ std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const S
   if (stale.keep) tables.erase(stale.keep->second);
   // The rules go last, so that a run which is killed here leaves what the next one knows us by.
   for (const auto of : tables) {
-    if (!leads_to_lo(ipv4, of)) continue;
+    if (!defaults_of(ipv4, of).to_lo) continue;
     Message route(RTM_DELROUTE, 0, route_header(ipv4));
     route.add(RTA_TABLE, of);
     route.add(RTA_OIF, ::if_nametoindex("lo"));
@@ -189,7 +204,7 @@ std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const S
       return std::unexpected(failure(fmt::format("ip{} route del local default dev lo table {}", ipv4 ? "" : " -6", of), error));
   }
   for (const auto& way : ways)
-    if (const int error = remove_rules(ipv4, way.mark, way.table); error)
+    if (const int error = remove_rule(ipv4, way); error)
       return std::unexpected(failure(fmt::format("ip{} rule del fwmark {} lookup {}", ipv4 ? "" : " -6", way.mark, way.table), error));
   return {};
 }

@@ -18,13 +18,14 @@ class Netlink {
  public:
   static std::expected<Netlink, std::string> open();
 
-  // ip route add local default dev lo table TABLE, ip rule add fwmark MARK lookup TABLE. False when both were there already.
+  // ip route add local default dev lo table TABLE, ip rule add fwmark MARK lookup TABLE. False when both were there already. A
+  // table with another default route is somebody else's, which is an error.
   std::expected<bool, std::string> add_local_route(bool ipv4, uint32_t mark, uint32_t table);
   // What of these two is missing, in words; empty when both are there.
   std::string local_route_gap(bool ipv4, uint32_t mark, uint32_t table);
-  // Removes the rules that add_local_route made and those with one of `marks`, however many (Istio's own program adds one more
-  // at each run), and the routes they lead to, as well as the route out of `also_table`. A table that does not lead to lo is
-  // somebody else's; `keep` stays.
+  // Removes the rules that add_local_route made, those that Istio's program made for one of `marks`, however many (it adds one
+  // more at each run), and the routes they lead to, as well as the route out of `also_table`. Istio's are known by a number that
+  // the kernel chose and by a table that leads to lo; any other is somebody else's. `keep` stays.
   struct Stale {
     std::set<uint32_t> marks;
     uint32_t also_table = 0;
@@ -42,13 +43,16 @@ class Netlink {
  private:
   explicit Netlink(Wire wire) : wire_(std::move(wire)) {}
   struct Way {  // an `ip rule` of a mark
-    uint32_t mark, table;
+    uint32_t mark, table, priority;
     bool own;  // made by us
     auto operator<=>(const Way&) const = default;
   };
   int ways_of(bool ipv4, const std::set<uint32_t>& marks, std::set<Way>& out);  // our own, and others with one of `marks`
-  int remove_rules(bool ipv4, uint32_t mark, uint32_t table);                   // all of them
-  bool leads_to_lo(bool ipv4, uint32_t table);
+  int remove_rule(bool ipv4, const Way& way);
+  struct Defaults {  // the default routes of a table
+    bool to_lo = false, elsewhere = false;
+  };
+  Defaults defaults_of(bool ipv4, uint32_t table);
 
   Wire wire_;
 };

@@ -214,6 +214,40 @@ TEST(NoPrivilege, OneLineNamesTheCapabilityAndNothingStays) {
         << " as " << c.user;
 }
 
+// What cannot be read cannot be called clean.
+TEST(NoPrivilege, CleanUpOfLegacyRules_RemovesTheRestAndFails) {
+  for (const unsigned user : {0u, kNobody})
+    EXPECT_TRUE(in_namespace([&] {
+      auto of = pod({"--force-iptables-binary=legacy"});
+      CHECK_THAT(good(apply_rules(of.options, of.rules)));
+      const auto legacy = output("iptables-legacy-save", {});
+      CHECK_THAT(tool("iptables-nft", {"-t", "nat", "-N", "ISTIO_OUTPUT"}));
+      of.options.backend = iptables::Backend::kDetect;
+      const auto clean = [&] { return error_of(clean_up(of.options, of.rules)); };
+      CHECK_THAT(one_line_with(as(user, kAdmin, clean), {"iptables-legacy needs the capability NET_RAW to read its tables; grant it"}));
+      CHECK_THAT(state(true).empty() && legacy.find("ISTIO_OUTPUT") != std::string::npos);
+      CHECK_THAT(output("iptables-legacy-save", {}).find("-j ISTIO_OUTPUT") != std::string::npos);
+      CHECK_THAT(as(user, kAdmin | kRaw, clean) == "done");
+      CHECK_THAT(output("iptables-legacy-save", {}).find("ISTIO") == std::string::npos);
+      return true;
+    })) << user;
+}
+
+// The new rules are good by then.
+TEST(EarlierRules, CannotBeRemoved_ErrorSaysWhatStands) {
+  EXPECT_TRUE(in_namespace([] {
+    const auto old = pod({"--force-iptables-binary=legacy"}), of = pod({});
+    CHECK_THAT(good(apply_rules(old.options, old.rules)));
+    CHECK_THAT(refuse("iptables-legacy-restore", "-X ISTIO_OUTPUT", "iptables-legacy-restore: line $line failed"));
+    CHECK_THAT(one_line_with(error_of(apply_rules(of.options, of.rules)),
+                             {"the rules asked for stand, made with iptables-nft, but so does something of an earlier run",
+                              "--cleanup-only", "IPv4 rules in iptables-legacy: ", "-X ISTIO_OUTPUT"}));
+    CHECK_THAT(state(true).find("ISTIO_OUTPUT") != std::string::npos && state(false).find("ISTIO_OUTPUT") != std::string::npos);
+    CHECK_THAT(output("ip6tables-legacy-save", {}).find("ISTIO") == std::string::npos);  // the rest is tried all the same
+    return true;
+  }));
+}
+
 // As in a pod with `runAsUser: 65534` and added capabilities that a runtime hands on as ambient ones.
 TEST(OtherThanRoot, AmbientCapabilities_AreEnough) {
   struct Case {

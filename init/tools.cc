@@ -111,7 +111,7 @@ std::vector<Tools> Tools::installed(const Choice& choice) {
     // Only what these programs need: XTABLES_LIBDIR, IPTABLES_*, LD_* of the pod author would run code of his choice.
     tools.environment_ = {fmt::format("PATH={}", kPath), "LC_ALL=C"};
     if (!choice.lock_file.empty()) tools.environment_.push_back("XTABLES_LOCKFILE=" + choice.lock_file);
-    tools.forced_ = choice.forced == kind.backend && kind.backend != iptables::Backend::kDetect;
+    tools.must_look_ = choice.forced == iptables::Backend::kDetect ? choice.all : choice.forced == kind.backend;
     if (!tools.save_[0].empty() && !tools.restore_[0].empty()) out.push_back(std::move(tools));
   }
   return out;
@@ -121,9 +121,14 @@ std::expected<iptables::Saved, std::string> Tools::save(bool ipv4) const {
   const auto& path = save_[ipv4 ? 0 : 1];
   if (path.empty()) return iptables::Saved{};
   // Any question about a legacy table registers it, and from then on the backend looks as if it were in use.
-  if (backend_ == iptables::Backend::kLegacy && read_file(names_of_tables(ipv4)).empty()) {
+  if (backend_ == iptables::Backend::kLegacy) {
     const bool hidden = ::access(names_of_tables(ipv4), F_OK) == 0 && ::access(names_of_tables(ipv4), R_OK) != 0;
-    return hidden && forced_ && has_capability(read_file("/proc/self/status"), kNetRaw) ? save_table_by_table(ipv4) : iptables::Saved{};
+    if (hidden ? !must_look_ : read_file(names_of_tables(ipv4)).empty()) return iptables::Saved{};
+    if (!has_capability(read_file("/proc/self/status"), kNetRaw))
+      return std::unexpected(
+          "iptables-legacy needs the capability NET_RAW to read its tables; grant it or, when nothing of ours is in them, give "
+          "--force-iptables-binary=nft");
+    if (hidden) return save_table_by_table(ipv4);
   }
   const auto done = run_program(path, {}, environment_, {});
   if (!done) return std::unexpected(done.error());

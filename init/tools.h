@@ -15,6 +15,7 @@ class Tools {
   struct Choice {
     std::string lock_file;                                  // the xtables lock of the legacy programs; empty: their own
     iptables::Backend forced = iptables::Backend::kDetect;  // this one is meant, whatever is in use
+    bool all = false;                                       // what cannot be read is no answer, unless another one is forced
   };
   // Those that are installed, in order of preference: nft needs one capability less and has no lock.
   static std::vector<Tools> installed(const Choice& choice);
@@ -22,8 +23,8 @@ class Tools {
   std::string_view name() const noexcept { return name_; }  // "iptables-nft"
   iptables::Backend backend() const noexcept { return backend_; }
 
-  // What the namespace holds. Never makes the kernel create a table: legacy is asked only where it has tables already. Only
-  // root may see whether it has; anybody else takes it for empty, unless this backend is forced.
+  // What the namespace holds. Legacy is asked only where it has tables already, for a question makes the kernel create one. Only
+  // root may see whether it has; anybody else takes it for empty, unless this backend is forced or Choice::all says to look.
   std::expected<iptables::Saved, std::string> save(bool ipv4) const;
   // iptables-restore --noflush; one commit per table. The error names the rule that was refused.
   std::expected<void, std::string> restore(bool ipv4, const std::string& text) const;
@@ -32,7 +33,7 @@ class Tools {
   std::expected<iptables::Saved, std::string> save_table_by_table(bool ipv4) const;
 
   std::string name_;
-  bool forced_ = false;
+  bool must_look_ = false;
   iptables::Backend backend_ = iptables::Backend::kNft;
   std::string save_[2], restore_[2];  // absolute paths; IPv4, IPv6. Empty when not installed
   std::vector<std::string> environment_;

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "iptables/clauses.h"
+
 namespace iptables {
 namespace {
 
@@ -49,6 +51,11 @@ std::string swap_text(Table table, const Saved::Contents& saved, const std::vect
     if (!contains(declared, chain)) out += fmt::format(":{} - [0:0]\n", chain);
   for (const auto& rule : own)
     if (is_builtin_chain(rule.chain)) out += fmt::format("-D {} {}\n", rule.chain, rule.spec);
+  for (const auto& rule : saved.rules) {
+    const std::string target(clauses_of(rule.spec).target);
+    const bool foreign = !is_builtin_chain(rule.chain) && !is_own_chain(rule.chain);
+    if (foreign && present.contains(target) && !contains(declared, target)) out += fmt::format("-D {} {}\n", rule.chain, rule.spec);
+  }
   for (const auto& chain : present)
     if (!contains(declared, chain)) out += fmt::format("-X {}\n", chain);
   for (const auto& rule : wanted) out += line(rule);

@@ -34,7 +34,8 @@ std::string canonical(std::string_view spec);
 
 // What an earlier run of ours, or of Istio, left in the family: everything in ISTIO_ chains, jumps to them, and the few rules
 // of built-in chains that jump elsewhere, found by the marks and interfaces that our chains name. `hint` holds the rules of
-// the present options: what equals one of them counts as ours too. Foreign rules never do.
+// the present options: what equals one of them counts as ours too. Foreign rules never do, nor does a jump to us from a chain of
+// somebody else.
 FamilyRules own_rules(const Saved& saved, const FamilyRules& hint);
 
 // The packet marks that TPROXY rules in our chains set or ask for; 1338, which Istio fixes, is not among them.
@@ -49,7 +50,7 @@ struct Plan {
 
 // How to get from `own` (out of own_rules of what is there now) to `wanted`. A table that is right already is left out; one
 // without anything of ours gets Istio's text; any other is swapped or emptied in one commit, so no packet ever meets half a
-// rule set. nat comes last when rules are made and first when they go. `force` swaps even what is equal.
+// rule set. A jump from a chain of somebody else goes with the chain of ours that it leads to. nat comes last when rules are made and first when they go. `force` swaps even what is equal.
 Plan make_plan(const Saved& saved, const FamilyRules& own, const FamilyRules& wanted, bool force);
 
 // After feeding the plan: the first difference between what is there and what was wanted, in words; empty when there is none.

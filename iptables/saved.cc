@@ -205,7 +205,7 @@ FamilyRules own_rules(const Saved& saved, const FamilyRules& hint) {
     const bool in_use = std::ranges::any_of(saved[table].chains, [](const auto& c) { return is_own_chain(c); });
     for (const auto& rule : saved[table].rules) {
       const auto in = bare_interface(rule.spec, "-i"), outgoing = bare_interface(rule.spec, "-o");
-      bool own = is_own_chain(rule.chain) || jumps_to_own_chain(rule.spec);
+      bool own = is_own_chain(rule.chain) || (is_builtin_chain(rule.chain) && jumps_to_own_chain(rule.spec));
       if (in_use && is_builtin_chain(rule.chain) && !own) {
         // Only as many as these options make: a second, equal rule is somebody else's.
         const auto same = hinted.find(rule.chain + ' ' + canonical(rule.spec));
