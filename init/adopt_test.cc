@@ -11,12 +11,14 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "init/conntrack.h"
 #include "init/namespace_testing.h"
+#include "init/native.h"
 #include "init/sockets.h"
 
 namespace init {
@@ -120,12 +122,14 @@ class World {
     auto dialled = socket_for(address(to, kPort));
     enter(false);
     if (dial(dialled, to) != 0) return {Socket(), Socket()};
+    return {std::move(dialled), accept(outbound)};
+  }
+  Socket accept(bool outbound) const {
     pollfd wait{(outbound ? there_ : here_)->get(), POLLIN, 0};
-    if (::poll(&wait, 1, 3000) != 1) return {Socket(), Socket()};
-    Socket accepted(::accept4(wait.fd, nullptr, nullptr, SOCK_CLOEXEC));
+    Socket accepted(::poll(&wait, 1, 3000) == 1 ? ::accept4(wait.fd, nullptr, nullptr, SOCK_CLOEXEC) : -1);
     const timeval limit{3, 0};
     ::setsockopt(accepted.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    return {std::move(dialled), std::move(accepted)};
+    return accepted;
   }
 
  private:
@@ -204,6 +208,52 @@ TEST(OpenConnections, EntryOfOneThatIsOver_IsNoWayPastTheRules) {
       }
       return true;
     })) << one.name;
+}
+
+// As the proxy does with TPROXY: to the app in the name of the client. {the proxy's end, the app's end}
+World::Pair deliver(const World& world, bool ipv4) {
+  const auto client = address(ipv4 ? "10.8.0.1" : "fd00:8::1", 7777);
+  auto proxy = socket_for(client);
+  const int yes = 1, mark = 1337;
+  ::setsockopt(proxy.get(), ipv4 ? SOL_IP : SOL_IPV6, ipv4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &yes, sizeof yes);
+  ::setsockopt(proxy.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+  if (::bind(proxy.get(), client.get(), client.size) != 0 || dial(proxy, ipv4 ? "10.8.0.2" : "fd00:8::2") != 0) return {Socket(), Socket()};
+  return {std::move(proxy), world.accept(false)};
+}
+
+TEST(CleanUp, ConnectionsThatTproxyDelivered_AreAnsweredToTheirEnd) {
+  for (const char* backend : {"--force-iptables-binary=nft", "--force-iptables-binary=legacy", "--native-nftables"})
+    for (const bool ipv4 : {true, false})
+      EXPECT_TRUE(in_namespace([&] {
+        const auto world = World::make();
+        CHECK_THAT(world);
+        const auto of = config({backend, "-i", "*", "-b", "*", "-m", "TPROXY", "--enable-ipv6=true"}), none = config({});
+        CHECK_THAT(good(apply_rules(of.options, of.rules)));
+        std::optional<World::Pair> pair = deliver(*world, ipv4);
+        CHECK_THAT(says(pair->dialled, pair->accepted, 'a') && says(pair->accepted, pair->dialled, 'b'));
+        const pid_t child = ::fork();
+        if (child == 0) {
+          pair.reset();
+          ::_exit(good(clean_up(none.options, none.rules)) ? 0 : 1);
+        }
+        const auto delivers = [] {
+          return output("nft", {"list", "ruleset"}).find("jump istio-tproxy") != std::string::npos ||
+                 output("iptables-nft-save", {"-t", "mangle"}).find("-j ISTIO_TPROXY") != std::string::npos ||
+                 output("ip6tables-nft-save", {"-t", "mangle"}).find("-j ISTIO_TPROXY") != std::string::npos ||
+                 output("iptables-legacy-save", {"-t", "mangle"}).find("-j ISTIO_TPROXY") != std::string::npos ||
+                 output("ip6tables-legacy-save", {"-t", "mangle"}).find("-j ISTIO_TPROXY") != std::string::npos;
+        };
+        while (delivers()) CHECK_THAT(::waitpid(child, nullptr, WNOHANG) == 0);
+        const bool answered = says(pair->dialled, pair->accepted, 'c') && says(pair->accepted, pair->dialled, 'd');
+        const auto direct = world->connect(false, ipv4);  // nobody takes new ones any more
+        const bool passes = direct.accepted.get() >= 0 && says(direct.dialled, direct.accepted, 'e');
+        pair.reset();
+        int status = 1;
+        CHECK_THAT(::waitpid(child, &status, 0) == child && status == 0);
+        CHECK_THAT(answered && passes);
+        CHECK_THAT(state(true).find("ISTIO") == std::string::npos && native_tables().empty());
+        return true;
+      })) << backend << ipv4;
 }
 
 // As in a sandbox that has only half of netlink.

@@ -354,7 +354,9 @@ class Session {
   };
   // The value: what the tables hold then.
   std::expected<Tables, std::string> track_alone(const Holding& holding, bool ipv4) const {
-    const auto plan = make_plan(holding.state(ipv4), holding.ours(ipv4), tracking_alone(), false);
+    auto alone = tracking_alone();
+    alone[iptables::Table::kMangle] = iptables::without_new_ones(holding.ours(ipv4)[iptables::Table::kMangle]);
+    const auto plan = make_plan(holding.state(ipv4), holding.ours(ipv4), alone, false);
     if (auto done = holding.tools.restore(ipv4, plan.text); !done) return std::unexpected(done.error());
     auto saved = holding.tools.save(ipv4);
     if (!saved) return std::unexpected(saved.error());
@@ -446,16 +448,24 @@ class Session {
           holding.own[ipv4 ? 0 : 1] = std::move(now->own);
           holding.saved[ipv4 ? 0 : 1] = std::move(now->saved);
         }
-    if (const auto stale = native_tables(); !stale.empty()) {
+    if (auto stale = native_tables(); !stale.empty()) {
       for (const auto& table : stale) marks_.merge(native_marks(table));
-      tracked = feed_nft(iptables::nft_text({tracking_alone(), tracking_alone()}, stale)).has_value() || tracked;
+      std::string others;
+      for (const auto& table : stale)
+        if (table.ends_with("-mangle")) others += without_new_ones(table);
+      std::erase_if(stale, [](std::string_view table) { return table.ends_with("-mangle"); });
+      tracked = feed_nft(iptables::nft_text({tracking_alone(), tracking_alone()}, stale) + others).has_value() || tracked;
     }
     if (!tracked) return;
     // Not for ever: some connections stay open for days.
-    constexpr auto kPatience = std::chrono::seconds(3);
-    constexpr useconds_t kPause = 5000;
+    constexpr std::chrono::milliseconds kPatience(3000);
     const auto limit = std::chrono::steady_clock::now() + kPatience;
-    while (std::chrono::steady_clock::now() < limit && has_captured_ones()) ::usleep(kPause);
+    SocketEnds ends;
+    while (has_captured_ones()) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(limit - std::chrono::steady_clock::now());
+      if (left.count() <= 0) return;
+      ends.wait(left);
+    }
   }
 
   Done remove_native() {

@@ -224,6 +224,16 @@ TEST(Apply, NativeNftables_OneBackendAtATimeAndCleanWithoutFlags) {
   }));
 }
 
+TEST(TproxyRules, Listing_JumpsWithTheirHandles) {
+  constexpr std::string_view kListing =
+      "table ip istio-proxy-mangle { # handle 5\n\tchain istio-inbound { # handle 2\n"
+      "\t\tmeta l4proto tcp counter packets 0 bytes 0 jump istio-tproxy # handle 12\n\t}\n"
+      "\tchain istio-tproxy { # handle 3\n\t\tmeta l4proto tcp tproxy to :15006 # handle 13\n\t}\n}\n";
+  const std::vector<std::pair<std::string, std::string>> wanted{{"istio-inbound", "12"}};
+  EXPECT_EQ(tproxy_rules_in(kListing), wanted);
+  EXPECT_TRUE(tproxy_rules_in("jump istio-tproxy").empty());
+}
+
 TEST(NativeMarks, Listing_EveryMarkButTheFixedOne) {
   EXPECT_EQ(marks_in("x meta mark set 0x00000200 accept\n meta mark set 0x0000053a\n meta mark set ct mark\n"), std::set<uint32_t>{0x200});
   EXPECT_TRUE(marks_in("meta mark set 0x").empty());

@@ -57,6 +57,33 @@ std::set<uint32_t> native_marks(const std::string& table) {
   return done ? marks_in(done->out) : std::set<uint32_t>{};
 }
 
+std::vector<std::pair<std::string, std::string>> tproxy_rules_in(std::string_view listing) {
+  constexpr std::string_view kJump = "jump istio-tproxy", kHandle = "# handle ";
+  std::vector<std::pair<std::string, std::string>> out;
+  std::string_view chain;
+  while (!listing.empty()) {
+    auto line = listing.substr(0, listing.find('\n'));
+    listing.remove_prefix(std::min(listing.size(), line.size() + 1));
+    line.remove_prefix(std::min(line.size(), line.find_first_not_of("\t ")));
+    if (line.starts_with("chain ")) chain = line.substr(6, line.find(' ', 6) - 6);
+    const auto handle = line.find(kHandle);
+    if (line.find(kJump) != std::string_view::npos && handle != std::string_view::npos)
+      out.emplace_back(chain, line.substr(handle + kHandle.size()));
+  }
+  return out;
+}
+
+std::string without_new_ones(const std::string& table) {
+  const auto space = table.find(' ');
+  const std::vector<std::string> arguments{"--handle", "list", "table", table.substr(0, space), table.substr(space + 1)};
+  const auto path = find_program("nft");
+  const auto done = path.empty() ? std::expected<Finished, std::string>(Finished{}) : run_program(path, arguments, kEnvironment, {});
+  std::string out;
+  if (!done) return out;
+  for (const auto& [chain, handle] : tproxy_rules_in(done->out)) out += fmt::format("delete rule {} {} handle {}\n", table, chain, handle);
+  return out;
+}
+
 std::string deciding_rule_in(std::string_view listing, bool outbound) {
   static constexpr std::string_view kDecides[] = {" drop", " reject", "dnat to ", "dnat ip", "redirect to ", " notrack"};
   std::string_view chain, found, found_chain;

@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace init {
@@ -16,6 +17,12 @@ std::vector<std::string> native_tables();
 std::set<uint32_t> native_marks(const std::string& table);
 // The same out of what `nft list table` prints.
 std::set<uint32_t> marks_in(std::string_view listing);
+
+// Text for nft that takes out of such a table, of mangle, what delivers new connections by TPROXY; those that it has delivered
+// keep what they need.
+std::string without_new_ones(const std::string& table);
+// The rules that do so, out of what `nft --handle list table` prints: chain and handle.
+std::vector<std::pair<std::string, std::string>> tproxy_rules_in(std::string_view listing);
 
 // A sentence about a table that nft made for somebody else and that hooks where connections leave (`outbound`) or come in: its
 // first rule that drops or turns packets. Empty when there is none. Conditions are not weighed.

@@ -5,6 +5,7 @@
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -69,6 +70,22 @@ std::expected<TcpSockets, std::string> tcp_sockets() {
       return std::unexpected(fmt::format("the kernel does not say which connections are open: {}", std::strerror(error)));
   }
   return out;
+}
+
+SocketEnds::SocketEnds() : wire_(NETLINK_SOCK_DIAG) {
+  for (const int group : {SKNLGRP_INET_TCP_DESTROY, SKNLGRP_INET6_TCP_DESTROY})
+    told_ = told_ && ::setsockopt(wire_.fd(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) == 0;
+}
+
+void SocketEnds::wait(std::chrono::milliseconds patience) {
+  // A connection that is only waiting for the other side's last word is no socket any more, and its end is not told.
+  constexpr std::chrono::milliseconds kUntold(100), kNeverTold(5);
+  pollfd end{told_ ? wire_.fd() : -1, POLLIN, 0};
+  ::poll(&end, 1, static_cast<int>(std::min(patience, told_ ? kUntold : kNeverTold).count()));
+  char unread[16384];
+  // Too many to be kept (ENOBUFS) is news as well, and the next call finds what is left.
+  while (told_ && ::recv(wire_.fd(), unread, sizeof unread, MSG_DONTWAIT) > 0) {
+  }
 }
 
 // "TCP: inuse 5 orphan 0 tw 2 alloc 9 mem 1", "TCP6: inuse 2"

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <compare>
 #include <cstdint>
 #include <expected>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "init/wire.h"
 
 namespace init {
 
@@ -28,6 +30,18 @@ struct TcpSockets {
 
 // Asks the kernel's sock_diag. The error is one line.
 std::expected<TcpSockets, std::string> tcp_sockets();
+
+// Tells that TCP sockets of this namespace have ended since it was made.
+class SocketEnds {
+ public:
+  SocketEnds();
+  // Until one has ended, or for `patience`. Where the kernel does not tell, it returns early, so look again.
+  void wait(std::chrono::milliseconds patience);
+
+ private:
+  Wire wire_;
+  bool told_ = true;
+};
 
 // Whether somebody in this namespace uses TCP, if only to listen. Where a connection has just ended, the next one may begin at
 // any moment, so that counts. False in most pods when their rules are made, and where the kernel does not count sockets. Costs

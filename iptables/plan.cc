@@ -89,6 +89,12 @@ Plan make_plan(const Saved& saved, const FamilyRules& own, const FamilyRules& wa
   return plan;
 }
 
+std::vector<Rule> without_new_ones(const std::vector<Rule>& own) {
+  auto out = own;
+  std::erase_if(out, [](const Rule& rule) { return rule.chain == "ISTIO_TPROXY" || clauses_of(rule.spec).target == "ISTIO_TPROXY"; });
+  return out;
+}
+
 std::string missing(const Saved& saved, const FamilyRules& own, const FamilyRules& wanted) {
   for (const Table table : kTables) {
     const auto declared = own_chains(wanted[table]);

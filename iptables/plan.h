@@ -38,6 +38,9 @@ std::string canonical(std::string_view spec);
 // somebody else.
 FamilyRules own_rules(const Saved& saved, const FamilyRules& hint);
 
+// Of what own_rules found in mangle, what the connections need that TPROXY has delivered already; it delivers no new one.
+std::vector<Rule> without_new_ones(const std::vector<Rule>& own);
+
 // The packet marks that TPROXY rules in our chains set or ask for; 1338, which Istio fixes, is not among them.
 std::set<uint32_t> marks_of(const Saved& saved);
 
