@@ -93,6 +93,32 @@ TEST_F(LimitedPump, AnswerStandsStill_IsCut_SI) {
   EXPECT_TRUE(has(lines_.lines.back(), " 200 SI stream_idle_timeout")) << lines_.lines.back();
 }
 
+// One piece of the body, and with a pipe that is a mebibyte, may take the reader much longer than the limit.
+TEST_F(LimitedPump, ReaderIsSlowButSteady_GetsEverything) {
+  Peer& c = silent_client(80, "10.96.0.9", 4096);
+  c.say(get("/"));
+  const std::string head = "HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n";
+  server().say(head + std::string(60'000, 'x'));
+  size_t got = 0;
+  for (size_t sip; (sip = c.sip()) > 0; got += sip) worker_.advance(9s);
+  EXPECT_GT(got, 60'000u);
+  EXPECT_TRUE(has(lines_.lines.at(0), " 200 - ")) << lines_.lines[0];
+}
+
+TEST_F(LimitedPump, ReaderStops_IsCutInTime_SI) {
+  Peer& c = silent_client(80, "10.96.0.9", 4096);
+  c.say(get("/"));
+  server().say("HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + std::string(60'000, 'x'));
+  for (int i = 0; i < 3; ++i) {
+    worker_.advance(9s);
+    c.sip();
+  }
+  worker_.advance(9s);
+  EXPECT_TRUE(lines_.lines.empty());
+  worker_.advance(1s);
+  EXPECT_TRUE(has(lines_.lines.at(0), " 200 SI ")) << lines_.lines[0];
+}
+
 TEST_F(LimitedPump, TunnelStandsStill_BothSidesEnd_SI) {
   Peer& c = client();
   c.say(get("/ws", "Connection: upgrade\r\nUpgrade: websocket\r\n"));

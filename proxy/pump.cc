@@ -9,6 +9,7 @@
 #include "proxy/interception.h"
 #include "proxy/local_reply.h"
 #include "proxy/request_log.h"
+#include "proxy/stream_idle.h"
 
 namespace proxy {
 namespace {
@@ -22,7 +23,6 @@ constexpr auto kBackoffBase = 25ms;
 constexpr Error kClientGone{.code = base::Code::kReset, .origin = base::Origin::kDownstream, .detail = Detail::kDownstreamDisconnect};
 constexpr Error kTimedOut{.code = base::Code::kTimeout, .detail = Detail::kResponseTimeout};
 constexpr Error kTryTimedOut{.code = base::Code::kTimeout, .detail = Detail::kPerTryTimeout};
-constexpr Error kIdle{.code = base::Code::kTimeout, .detail = Detail::kStreamIdleTimeout};
 constexpr Error kTooManyPending{.code = base::Code::kOverflow, .detail = Detail::kUpstreamOverflow};
 constexpr Error kAnswered{.code = base::Code::kCancelled};   // the answer is complete, the rest of the upload is not wanted
 
@@ -30,7 +30,8 @@ constexpr Error kAnswered{.code = base::Code::kCancelled};   // the answer is co
 struct Try {
   Request& r;
   Stopper stopper;
-  net::Deadline deadline, per_try, idle;
+  net::Deadline deadline, per_try;
+  StreamIdle idle;
   std::optional<net::CloseWatch> client;       // from the end of the upload to the end of the answer
   http::UpstreamExchange* exchange = nullptr;
   bool uploaded = false;                       // the whole request is with the kernel
@@ -40,12 +41,9 @@ struct Try {
   std::optional<Error> failure;                // upstream failed before an answer was begun
 
   explicit Try(Request& request)
-      : r(request), deadline(request.state.worker, stopper), per_try(request.state.worker, stopper), idle(request.state.worker, stopper) {}
-  // Bytes moved, in either direction.
-  void progress() noexcept {
-    const auto most = r.state.shared.options().limits.stream_idle;
-    if (most.count() > 0) idle.arm(most, kIdle);
-  }
+      : r(request), deadline(request.state.worker, stopper), per_try(request.state.worker, stopper),
+        idle(request.state.worker, stopper, request.state.shared.options().limits.stream_idle) {}
+  void progress() noexcept { idle.progress(); }   // bytes moved, in either direction
 };
 
 // What is left of the route's timeout; nullopt when there is none or its clock has not begun.
@@ -65,7 +63,7 @@ void bound(net::Deadline& limit, const Request& r) {
     const auto until_idle = std::max(idle - spent, std::chrono::milliseconds(1));
     if (!left || until_idle < *left) {
       left = until_idle;
-      why = kIdle;
+      why = kStreamIdle;
     }
   }
   if (left) limit.arm(*left, why);
@@ -379,6 +377,7 @@ net::Task<Outcome> attempt(Request& r, std::vector<base::SocketAddress>& tried, 
   r.upstream_workload = lease->endpoint().workload;
   t.exchange = &lease->exchange();
   t.stopper.target(t.exchange);
+  t.idle.watch(&r.exchange.connection(), &t.exchange->connection());
   t.progress();
   const bool reused = lease->reused();
   co_await exchange_messages(t);

@@ -123,6 +123,14 @@ struct Peer {
     if (!listening) read_on();
     listening = true;
   }
+  // Takes what is there, once; for who does not listen.
+  size_t sip() {
+    auto read = stream->read();
+    const bool there = read.start();
+    const size_t bytes = there && read.result ? read.result->size() : 0;
+    worker.poll();
+    return bytes;
+  }
   // Hands bytes to the pipe without letting the proxy react.
   void put(std::string text) {
     outbox_.push_back(std::move(text));
@@ -258,12 +266,19 @@ class World {
     return *clients_.back();
   }
   Peer& client(uint16_t port = 80, const char* ip = "10.96.0.9") {
+    Peer& peer = silent_client(port, ip);
+    peer.listen();
+    settle();
+    return peer;
+  }
+  // Nobody reads at its end, and only so much fits into the pipe.
+  Peer& silent_client(uint16_t port = 80, const char* ip = "10.96.0.9", size_t capacity = net::MemPipe{}.capacity) {
     net::MemPipe pipe;
+    pipe.capacity = capacity;
     pipe.a_address = {*base::Ip::parse("10.0.0.1"), 15001};
     pipe.b_address = {*base::Ip::parse("10.0.0.1"), 40000};
     pipe.original_dst = {{*base::Ip::parse(ip), port}, true};
     Peer& peer = connect(&serve_outbound, pipe);
-    peer.listen();
     settle();
     return peer;
   }

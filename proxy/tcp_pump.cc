@@ -3,12 +3,12 @@
 #include "proxy/interception.h"
 #include "proxy/request_log.h"
 #include "proxy/serve.h"
+#include "proxy/stream_idle.h"
 
 namespace proxy {
 namespace {
 using base::Detail;
 
-constexpr Error kIdle{.code = base::Code::kTimeout, .detail = Detail::kStreamIdleTimeout};
 constexpr Error kTooOld{.code = base::Code::kTimeout, .detail = Detail::kMaxConnectionDuration};
 constexpr Error kOtherSide{.code = base::Code::kReset};
 constexpr Error kClientGone{.code = base::Code::kReset, .origin = base::Origin::kDownstream, .detail = Detail::kDownstreamDisconnect};
@@ -33,7 +33,7 @@ class Tunnel final : public net::Cancellable {
 // empty pipe may then wait with its connection; the worker lends few.
 constexpr size_t kBulk = 64 * 1024, kTrickle = 16 * 1024;
 
-net::Task<> copy(net::Stream& from, net::Stream& to, Tunnel& tunnel, net::Deadline& idle, std::chrono::milliseconds idle_time, uint64_t& bytes) {
+net::Task<> copy(net::Stream& from, net::Stream& to, Tunnel& tunnel, StreamIdle& idle, uint64_t& bytes) {
   net::PipeLoan pipe;
   int large = 0;
   for (;;) {
@@ -54,7 +54,7 @@ net::Task<> copy(net::Stream& from, net::Stream& to, Tunnel& tunnel, net::Deadli
     }
     bytes += size;
     large = size >= kBulk ? large + 1 : 0;
-    if (idle_time.count() > 0) idle.arm(idle_time, kIdle);
+    idle.progress();
     const auto sent = co_await (pipe ? to.write_from(*pipe) : to.write(std::move(*piece)));
     if (pipe && size < kTrickle) pipe.end();
     if (!sent) {
@@ -102,13 +102,13 @@ net::Task<> serve_tcp(WorkerState& state, Connection& connection, std::shared_pt
   connection.state = "tunnel";
   connection.waits_for = "bytes";
   Tunnel tunnel(*connection.stream, leased->stream());
-  net::Deadline idle(state.worker, tunnel);
+  StreamIdle idle(state.worker, tunnel, record.settings->tcp_idle_timeout);
   net::Deadline at_most(state.worker, tunnel);
   if (const auto most = record.settings->max_connection_duration; most.count() > 0) at_most.arm(most, kTooOld);
-  const auto idle_time = record.settings->tcp_idle_timeout;
-  if (idle_time.count() > 0) idle.arm(idle_time, kIdle);
-  co_await net::both(copy(*connection.stream, leased->stream(), tunnel, idle, idle_time, record.received),
-                     copy(leased->stream(), *connection.stream, tunnel, idle, idle_time, record.sent));
+  idle.watch(connection.stream, &leased->stream());
+  idle.progress();
+  co_await net::both(copy(*connection.stream, leased->stream(), tunnel, idle, record.received),
+                     copy(leased->stream(), *connection.stream, tunnel, idle, record.sent));
   if (tunnel.cancelled() && tunnel.why().detail == Detail::kMaxConnectionDuration) record.fail(tunnel.why().detail);
 }
 

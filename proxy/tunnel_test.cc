@@ -57,6 +57,15 @@ TEST_F(Pump, Tcp_ConnectionPoolBoundsTunnels) {
   EXPECT_TRUE(has(lines_.lines.back(), " DT ")) << lines_.lines.back();
 }
 
+TEST_F(Pump, Tcp_ReaderIsSlowButSteady_IsNotIdle) {
+  publish(std::string(kMesh) + "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: shop, namespace: default}\nspec: {host: shop, trafficPolicy: {connectionPool: {tcp: {idleTimeout: 5s}}}}\n");
+  Peer& c = silent_client(90, "10.96.0.9", 4096);
+  server().say(std::string(60'000, 'x'));
+  size_t got = 0;
+  for (size_t sip; (sip = c.sip()) > 0; got += sip) worker_.advance(4s);
+  EXPECT_EQ(got, 60'000u);
+}
+
 // A dial may hang for the whole connect timeout; the client's end and the drain deadline must not wait for it.
 TEST_F(Pump, Tcp_DialHangs_ClientsResetAndDrainDeadlineEndIt) {
   dialer_.silent = true;

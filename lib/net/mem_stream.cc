@@ -167,6 +167,7 @@ void MemEnd::flush() {
     if (n == 0) return;
     peer_->inbox_.append(unsent_.front().first(n));
     unsent_.consume(n);
+    drained_ = worker().now();
     peer_->arrived();
   }
   if (!unsent_.empty()) return;

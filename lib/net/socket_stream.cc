@@ -2,7 +2,9 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -37,6 +39,7 @@ class SocketStream final : public Stream, private DescriptorOwner {
   bool known_readable() noexcept override {
     return (try_reading_ || descriptor_.came() || read_errno_ || !unread_.empty() || cancelled()) && readable();
   }
+  std::chrono::steady_clock::time_point last_drained() noexcept override;
   void shutdown_write() noexcept override;
   void reset() noexcept override;
   base::SocketAddress local() const noexcept override;
@@ -57,6 +60,11 @@ class SocketStream final : public Stream, private DescriptorOwner {
   void flush();
   bool drain(Pipe& pipe);                // true: empty, or write_errno_ says why not
   bool drains() const noexcept { return writing_ && writing_->pipe && writing_->pipe->held() > 0; }
+  void wait_to_write() noexcept {
+    queued_ = queued();
+    descriptor_.wait(Wait::kWrite);
+  }
+  int queued() const noexcept;           // bytes in the kernel that the peer has not acknowledged
   void send_fin() noexcept { ::shutdown(descriptor_.fd(), SHUT_WR); }
   void look() noexcept;                  // for the watch: what has happened at the other end?
 
@@ -65,6 +73,7 @@ class SocketStream final : public Stream, private DescriptorOwner {
   SocketFacts facts_;
   mutable base::SocketAddress local_;
   uint32_t burst_ = 0;
+  int queued_ = 0;                       // when a write began to wait, and when last asked since
   uint16_t read_errno_ = 0, write_errno_ = 0;
   bool try_reading_;                     // the kernel may have bytes that nobody took: no need to wait first
   bool fin_wanted_ = false;              // behind unsent_
@@ -200,7 +209,7 @@ bool SocketStream::start_write(WriteOp& op) {
     if (self.write_errno_) write.result = std::unexpected(reset_error(self.write_errno_));
     write.finish();
   };
-  descriptor_.wait(Wait::kWrite);
+  wait_to_write();
   return false;
 }
 
@@ -215,14 +224,15 @@ bool SocketStream::drain(Pipe& pipe) {
   return true;
 }
 
-// In the turn of a wait that is over.
+// In the turn of a wait that is over: the kernel has room, so the peer has taken something.
 void SocketStream::flush() {
+  drained_ = worker().now();
   while (!unsent_.empty()) {
     const Slice front = unsent_.front();
     const ssize_t n = ::send(descriptor_.fd(), front.data(), front.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      descriptor_.wait(Wait::kWrite);
+      wait_to_write();
       return;
     }
     if (n < 0) {
@@ -233,7 +243,7 @@ void SocketStream::flush() {
     unsent_.consume(static_cast<size_t>(n));
   }
   if (!write_errno_ && drains() && !drain(*writing_->pipe)) {
-    descriptor_.wait(Wait::kWrite);
+    wait_to_write();
     return;
   }
   if (fin_wanted_ && !write_errno_) send_fin();
@@ -299,6 +309,22 @@ bool SocketStream::readable() noexcept {
   if (cancelled() || read_errno_ || !unread_.empty()) return true;
   pollfd state{descriptor_.fd(), POLLIN | POLLRDHUP, 0};
   return ::poll(&state, 1, 0) > 0;
+}
+
+int SocketStream::queued() const noexcept {
+  int bytes = 0;
+  return ::ioctl(descriptor_.fd(), SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
+
+// The kernel wakes a writer when a third of its buffer is free, which may be a megabyte; what the peer took until then shows in
+// the length of the queue.
+std::chrono::steady_clock::time_point SocketStream::last_drained() noexcept {
+  if (descriptor_.usable() && (!unsent_.empty() || drains())) {
+    const int now = queued();
+    if (now < queued_) drained_ = worker().now();
+    queued_ = now;
+  }
+  return drained_;
 }
 
 void SocketStream::shutdown_write() noexcept {

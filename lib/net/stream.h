@@ -143,6 +143,9 @@ class Stream : public Cancellable {
   virtual bool readable() noexcept = 0;
   // The same as far as is known without asking the kernel: false also for what came after a read that emptied the socket.
   virtual bool known_readable() noexcept { return readable(); }
+  // When the peer last took something of a write that it keeps, or kept, waiting; long ago when it never did. A slow reader moves
+  // without anybody being told, so who is about to give up for lack of progress asks here. Costs a system call at most.
+  virtual std::chrono::steady_clock::time_point last_drained() noexcept { return drained_; }
   // See CloseWatch. At most one watch at a time; a watch and a waiting read exclude each other.
   CloseWatch closed(Cancellable& target, Error why, std::chrono::milliseconds after_fin) noexcept;
 
@@ -165,6 +168,7 @@ class Stream : public Cancellable {
   ReadOp* reading_ = nullptr;
   WriteOp* writing_ = nullptr;
   CloseWatch* watch_ = nullptr;
+  std::chrono::steady_clock::time_point drained_{};   // what last_drained() knows without asking
 
  private:
   friend ReadOp;

@@ -413,5 +413,30 @@ TEST(Slab, KeepsOrderThroughEveryGrowthAndGivesItsBlockBack) {
   EXPECT_EQ(worker.block_bytes(), 0u);
 }
 
+// The kernel lets a writer wait until much of its buffer is free; whoever asks knows better.
+TEST(SocketStream, SlowReader_ShowsBeforeTheWriterIsWoken) {
+  Worker worker({.manual_clock = true});
+  TcpPair pair(worker);
+  Writing writing;
+  worker.spawn(testing::write_text(*pair.accepted, std::string(20'000'000, 'x'), writing));
+  worker.poll();
+  ASSERT_FALSE(writing.over) << "twenty megabytes fit into the kernel's buffers: nothing is tested";
+  (void)pair.accepted->last_drained();
+  const auto began = worker.now();
+  worker.advance(std::chrono::seconds(1));
+  EXPECT_LE(pair.accepted->last_drained(), began) << "nobody has read";
+  std::vector<char> sip(64 * 1024);
+  size_t taken = 0;
+  while (pair.accepted->last_drained() <= began) {
+    const ssize_t n = ::recv(pair.connected->raw_fd(), sip.data(), sip.size(), MSG_DONTWAIT);
+    ASSERT_GT(n, 0) << "everything was read, and the writer's end heard nothing";
+    taken += static_cast<size_t>(n);
+  }
+  EXPECT_EQ(pair.accepted->last_drained(), worker.now());
+  EXPECT_LT(taken, 20'000'000u);
+  pair.connected.reset();
+  testing::run_to_the_end(worker);
+}
+
 }  // namespace
 }  // namespace net
