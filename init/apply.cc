@@ -352,11 +352,10 @@ class Session {
     Saved saved;
     FamilyRules own;
   };
-  // The value: what the tables hold then.
-  std::expected<Tables, std::string> track_alone(const Holding& holding, bool ipv4) const {
-    auto alone = tracking_alone();
-    alone[iptables::Table::kMangle] = iptables::without_new_ones(holding.ours(ipv4)[iptables::Table::kMangle]);
-    const auto plan = make_plan(holding.state(ipv4), holding.ours(ipv4), alone, false);
+  // `besides`: the rules of other tables. The value: what the tables hold then.
+  std::expected<Tables, std::string> track_alone(const Holding& holding, bool ipv4, FamilyRules besides) const {
+    besides[iptables::Table::kNat] = tracking_alone()[iptables::Table::kNat];
+    const auto plan = make_plan(holding.state(ipv4), holding.ours(ipv4), besides, false);
     if (auto done = holding.tools.restore(ipv4, plan.text); !done) return std::unexpected(done.error());
     auto saved = holding.tools.save(ipv4);
     if (!saved) return std::unexpected(saved.error());
@@ -391,7 +390,7 @@ class Session {
     auto done = forget_ended_connections(ipv4);
     std::optional<Tables> now;
     if (somebody_uses_tcp()) {
-      auto tables = was == Before::kTracks ? std::expected<Tables, std::string>() : track_alone(holding, ipv4);
+      auto tables = was == Before::kTracks ? std::expected<Tables, std::string>() : track_alone(holding, ipv4, holding.ours(ipv4));
       done = tables ? adopt_open_connections(ipv4) : Done(std::unexpected(tables.error()));
       if (tables && was == Before::kNothing) now = std::move(*tables);
     }
@@ -442,7 +441,9 @@ class Session {
     for (auto& holding : holdings_)
       for (const bool ipv4 : kFamilies)
         if (!holding.ours(ipv4).empty()) {
-          auto now = track_alone(holding, ipv4);
+          FamilyRules besides;
+          besides[iptables::Table::kMangle] = iptables::without_new_ones(holding.ours(ipv4)[iptables::Table::kMangle]);
+          auto now = track_alone(holding, ipv4, std::move(besides));
           if (!now) continue;
           tracked = true;
           holding.own[ipv4 ? 0 : 1] = std::move(now->own);

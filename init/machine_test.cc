@@ -1,7 +1,10 @@
 #include "init/machine.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "init/namespace_testing.h"
@@ -40,6 +43,33 @@ TEST(Surroundings, NamespaceOfItsOwn_IsNoMachineWhateverItsLinks) {
     CHECK_THAT(netlink);
     const auto kinds = netlink->link_kinds();
     CHECK_THAT(std::ranges::count(kinds, "bridge") == 1 && std::ranges::count(kinds, "veth") == 2);
+    return true;
+  }));
+}
+
+// Runs the body in a child that has entered the network namespace of a process.
+bool in_network_of(const char* folder, const std::function<bool()>& body) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const int fd = ::open(fmt::format("{}/ns/net", folder).c_str(), O_RDONLY | O_CLOEXEC);
+    ::_exit(::setns(fd, CLONE_NEWNET) == 0 && body() ? 0 : 1);
+  }
+  int status = 1;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+// A thread of the kernel lives where the kernel booted, and number 2 can be seen by who has the machine's process ids.
+TEST(Surroundings, WhereTheKernelBooted_IsTheMachine) {
+  const bool first_pidns = read_file("/proc/2/comm") == "kthreadd\n";
+  if (!first_pidns) {  // this test runs in a container
+    EXPECT_FALSE(surroundings().first_pidns);
+    return;
+  }
+  EXPECT_TRUE(in_network_of("/proc/2", [] {
+    const auto at = surroundings();
+    CHECK_THAT(at.first_netns && at.first_pidns && is_machine(at));
+    CHECK_THAT(!may_make_rules(at, false) && may_make_rules(at, true));
     return true;
   }));
 }
