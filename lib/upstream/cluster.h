@@ -36,7 +36,7 @@ struct PickContext {
   std::optional<base::Ip> source{};
   // Out, may be null: the endpoint that was chosen, also when connecting to it failed (log line, and the next try avoids it).
   std::optional<base::SocketAddress>* picked = nullptr;
-  // What acquire_idle() chose and could not serve; acquire() in the same turn begins with it.
+  // The listed endpoint that acquire_idle() chose and could not serve; acquire() in the same turn begins with it.
   Host* chosen = nullptr;
 };
 

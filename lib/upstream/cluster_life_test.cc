@@ -241,6 +241,20 @@ TEST(OriginalDst, UnusedAddress_IsForgottenAfterAMinute) {
   EXPECT_TRUE(world.cluster->view().endpoints.empty());
 }
 
+// Whoever is refused a place before he waits (--max-pending-requests) has only asked for what is idle.
+TEST(OriginalDst, AskedForAnIdleOneOnly_IsNotListed) {
+  for (const bool source : {false, true}) {
+    World world(settings([](auto& s) { s.original_dst = true; }), 0);
+    for (int i = 1; i <= 100; ++i) {
+      Call call;
+      call.pick.original_dst = address(i);
+      if (source) call.pick.source = address(100 + i).ip;
+      EXPECT_FALSE(world.cluster->acquire_idle(call.pick, &call.arena));
+    }
+    EXPECT_TRUE(world.cluster->view().endpoints.empty());
+  }
+}
+
 TEST(OriginalDst, Refused_LeavesNothingBehind) {
   World world(settings([](auto& s) { s.original_dst = true; }), 0);
   world.dialer.refuse.insert(address(7));

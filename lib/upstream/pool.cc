@@ -139,16 +139,17 @@ Pool::~Pool() {
 }
 
 std::optional<Lease> Pool::acquire_idle(PickContext& pick, std::pmr::memory_resource* arena) {
-  pick.chosen = this->pick(pick);
-  if (!pick.chosen || pick.chosen->idle.empty() || requests_full()) return std::nullopt;
-  ++pick.chosen->active;                                 // first: it keeps the host, whatever becomes of the connection
-  Connection& connection = *take_idle(*pick.chosen);
+  pick.chosen = choose(pick);
+  Host* const host = find(pick, pick.chosen);
+  if (!host || host->idle.empty() || requests_full()) return std::nullopt;
+  ++host->active;                                        // first: it keeps the host, whatever becomes of the connection
+  Connection& connection = *take_idle(*host);
   if (!take_request(connection)) {                       // another worker took the last place in between
     put_back(connection, true);
-    --pick.chosen->active;
+    --host->active;
     return std::nullopt;
   }
-  if (pick.picked) *pick.picked = pick.chosen->endpoint.address;
+  if (pick.picked) *pick.picked = host->endpoint.address;
   return lease(connection, arena);
 }
 
@@ -156,7 +157,8 @@ net::Task<Result<Lease>> Pool::acquire(std::shared_ptr<Pool> self, const PickCon
                                        std::pmr::memory_resource* arena, bool fresh) {
   if (owner.cancelled()) co_return std::unexpected(owner.why());
   for (Host* chosen = pick.chosen;;) {
-    Host* host = chosen ? std::exchange(chosen, nullptr) : self->pick(pick);
+    if (!chosen) chosen = self->choose(pick);
+    Host* host = self->find_or_make(pick, std::exchange(chosen, nullptr));
     if (!host) co_return std::unexpected(kNoHost);
     if (pick.picked) *pick.picked = host->endpoint.address;
     Claim claim(*self, *host);
@@ -253,7 +255,7 @@ void Pool::end(Connection& connection) noexcept {
 
 net::Task<Result<TcpLease>> Pool::connect_tcp(std::shared_ptr<Pool> self, const PickContext& pick, AcquireCancel& owner) {
   if (owner.cancelled()) co_return std::unexpected(owner.why());
-  Host* host = self->pick(pick);
+  Host* host = self->find_or_make(pick, self->choose(pick));
   if (!host) co_return std::unexpected(kNoHost);
   if (pick.picked) *pick.picked = host->endpoint.address;
   auto& connections = self->limits_->connections;
@@ -419,14 +421,36 @@ void Pool::serve_all() noexcept {
 
 // ---- Endpoints and settings
 
-Host* Pool::pick(const PickContext& pick) {
-  if (settings_->original_dst || settings_->load_balancer == base::LoadBalancer::kPassthrough) {
-    return pick.original_dst ? &host_for({*pick.original_dst, pick.source}) : nullptr;
-  }
-  auto* const chosen = static_cast<Host*>(balancer_.pick(pick.already_tried));
-  if (!chosen || !pick.source) return chosen;
-  Host& host = host_for({chosen->endpoint.address, pick.source});
-  host.endpoint = chosen->endpoint;
+bool Pool::goes_where_asked() const noexcept {
+  return settings_->original_dst || settings_->load_balancer == base::LoadBalancer::kPassthrough;
+}
+
+Host* Pool::choose(const PickContext& pick) {
+  return goes_where_asked() ? nullptr : static_cast<Host*>(balancer_.pick(pick.already_tried));
+}
+
+// The host of a choice of this turn.
+std::optional<HostKey> Pool::key_of(const PickContext& pick, const Host* chosen) const noexcept {
+  if (chosen) return HostKey{chosen->endpoint.address, pick.source};
+  if (goes_where_asked() && pick.original_dst) return HostKey{*pick.original_dst, pick.source};
+  return std::nullopt;
+}
+
+// Makes none: what nobody then uses would stay for ever, and clients name as many addresses as they like.
+Host* Pool::find(const PickContext& pick, Host* chosen) noexcept {
+  if (chosen && !pick.source) return chosen;
+  const auto key = key_of(pick, chosen);
+  const auto found = key ? hosts_.find(*key) : hosts_.end();
+  return found == hosts_.end() ? nullptr : found->second.get();
+}
+
+// Its caller uses it in the same turn.
+Host* Pool::find_or_make(const PickContext& pick, Host* chosen) {
+  if (chosen && !pick.source) return chosen;
+  const auto key = key_of(pick, chosen);
+  if (!key) return nullptr;
+  Host& host = host_for(*key);
+  if (chosen) host.endpoint = chosen->endpoint;
   return &host;
 }
 

@@ -141,7 +141,11 @@ class Pool final : public std::enable_shared_from_this<Pool> {
 
  private:
   class Claim;
-  Host* pick(const PickContext& pick);
+  bool goes_where_asked() const noexcept;
+  Host* choose(const PickContext& pick);               // the balancer's choice; null also where there is none to make
+  std::optional<HostKey> key_of(const PickContext& pick, const Host* chosen) const noexcept;
+  Host* find(const PickContext& pick, Host* chosen) noexcept;
+  Host* find_or_make(const PickContext& pick, Host* chosen);
   Host& host_for(const HostKey& key);
   net::Task<Result<Connection*>> obtain(Host& host, AcquireCancel& owner, bool fresh);
   net::Task<Result<std::unique_ptr<net::Stream>>> dial(Host& host, AcquireCancel& owner);
