@@ -1,6 +1,7 @@
 #include "upstream/dialer.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
@@ -47,16 +48,17 @@ std::shared_ptr<const base::EndpointSet> only(base::SocketAddress at) {
   return set;
 }
 
-std::unique_ptr<net::Listener> listen(net::Worker& worker) {
+std::unique_ptr<net::Listener> listen(net::Worker& worker, net::Listener::Serve serve = echo_once, void* context = nullptr) {
   const std::array<net::Worker*, 1> workers{&worker};
-  auto opened = net::Listener::open(workers, {.ip = base::Ip::loopback(true), .port = 0}, echo_once, nullptr, {});
+  auto opened = net::Listener::open(workers, {.ip = base::Ip::loopback(true), .port = 0}, serve, context, {});
   return opened ? std::move(*opened) : nullptr;
 }
 
 struct Sockets {
-  explicit Sockets(std::chrono::milliseconds connect_timeout = 10s) {
+  explicit Sockets(std::chrono::milliseconds connect_timeout = 10s, uint32_t max_connections = ~0u) {
     base::ClusterSettings with;
     with.connect_timeout = connect_timeout;
+    with.max_connections = max_connections;
     cluster.emplace(worker, std::make_shared<const base::ClusterSettings>(with), limits);
   }
   net::Worker worker{{}};
@@ -81,6 +83,43 @@ TEST(Sockets, TwoRequests_OneConnection) {
   listener->close();
   sockets.cluster.reset();
   sockets.worker.when_idle([&] { sockets.worker.stop(); });   // once the server has seen the end of the connection
+  sockets.worker.run();
+  EXPECT_EQ(sockets.limits->connections, 0u);
+}
+
+net::Task<> echo_seen(net::Worker& worker, std::unique_ptr<net::Stream> stream, void* latest) {
+  *static_cast<net::Stream**>(latest) = stream.get();
+  return echo_once(worker, std::move(stream), nullptr);
+}
+
+// The server says something nobody asked for, in the very turn in which the connection's next user takes it over.
+net::Task<> answered_twice(net::Worker& worker, Cluster& cluster, Call& first, Call& second, net::Stream*& server, bool& said) {
+  co_await testing::acquire(cluster, first, false);
+  worker.spawn(one_request(worker, cluster, second));    // waits for the only connection
+  co_await testing::exchange(first);
+  said = ::send(server->raw_fd(), testing::kOk.data(), testing::kOk.size(), MSG_NOSIGNAL) > 0;
+  first.lease.reset();
+}
+
+TEST(Sockets, BytesBehindAnAnswer_AreNoAnswerForWhoWaits) {
+  Sockets sockets(10s, 1);
+  net::Stream* server = nullptr;
+  const auto listener = listen(sockets.worker, echo_seen, &server);
+  ASSERT_TRUE(listener);
+  listener->start();
+  sockets.cluster->update_endpoints(only(listener->address()));
+  Call first, second;
+  bool said = false;
+  sockets.worker.spawn(answered_twice(sockets.worker, *sockets.cluster, first, second, server, said));
+  sockets.worker.run();
+  ASSERT_TRUE(said);
+  EXPECT_EQ(first.status, 200);
+  ASSERT_TRUE(second.lease);
+  EXPECT_FALSE(second.lease->reused()) << "the stray bytes would be its answer";
+  second.lease.reset();
+  listener->close();
+  sockets.cluster.reset();
+  sockets.worker.when_idle([&] { sockets.worker.stop(); });
   sockets.worker.run();
   EXPECT_EQ(sockets.limits->connections, 0u);
 }

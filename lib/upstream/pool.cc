@@ -404,7 +404,10 @@ void Pool::idle_ended(Connection& connection) noexcept {
 void Pool::serve(Host& host) noexcept {
   while (Turn* turn = host.waiting.front()) {
     if (Connection* connection = turn->fresh ? nullptr : take_idle(host)) {
-      turn->give(*connection);
+      // The loop has not gone round since the last answer, so nothing has told of bytes behind it. What nobody asked for would
+      // be read as the answer to the next request; only here is it sure to be so, and only here is the kernel asked.
+      if (connection->client.stream().readable()) drop(*connection);
+      else turn->give(*connection);
     } else if (take_slot(host, turn->fresh)) {
       turn->give_slot();
     } else {
