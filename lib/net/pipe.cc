@@ -5,9 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <new>
+#include <system_error>
 
+#include "log/log.h"
 #include "net/worker_impl.h"
 
 namespace net {
@@ -17,6 +20,15 @@ namespace {
 // and below that the copies through the scratch are as good.
 constexpr int kWanted = 1 << 20;
 constexpr int kLeast = 64 << 10;
+
+// Moving nothing succeeds at once, unless the call itself is forbidden (a seccomp profile: EPERM) or unknown (ENOSYS).
+bool allowed(const int* ends) noexcept {
+  if (::splice(ends[0], nullptr, ends[1], nullptr, 0, SPLICE_F_NONBLOCK) == 0) return true;
+  static std::atomic<bool> said{false};                // relaxed: it guards one line of the log
+  if (!said.exchange(true, std::memory_order_relaxed))
+    logs::warn(logs::Component::kNet, "splice(2) is refused here ({}): bulk is copied, which costs more CPU", std::generic_category().message(errno));
+  return false;
+}
 
 }  // namespace
 
@@ -31,7 +43,7 @@ std::unique_ptr<Pipe> Pipe::open() noexcept {
     ::close(ends[1]);
     return nullptr;
   }
-  return capacity >= kLeast ? std::move(pipe) : nullptr;
+  return capacity >= kLeast && allowed(ends) ? std::move(pipe) : nullptr;
 }
 
 Pipe::~Pipe() {

@@ -15,7 +15,7 @@ class Worker;
 // A kernel pipe: bytes go through it from socket to socket and never enter the process (splice(2)).
 class Pipe {
  public:
-  static std::unique_ptr<Pipe> open() noexcept;        // null: no descriptors, or the user's share of pipe memory is used up
+  static std::unique_ptr<Pipe> open() noexcept;        // null: no descriptors, the user's share of pipe memory is used up, or splice(2) is refused
   ~Pipe();
   Pipe(const Pipe&) = delete;
   size_t held() const noexcept { return held_; }

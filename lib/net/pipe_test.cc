@@ -1,10 +1,18 @@
 #include "net/pipe.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstddef>
+#include <iterator>
 #include <string>
+#include <thread>
 
 #include "net/socket_testing.h"
 #include "net/stream.h"
@@ -147,6 +155,28 @@ TEST(PipePool, LendsFew_AndKeepsThem) {
   EXPECT_LT(loans.size(), 200u);
   loans.clear();
   EXPECT_TRUE(worker.lend_pipe());
+}
+
+// From here on the kernel refuses splice(2) to this thread, as a container's seccomp profile may. It cannot be taken back.
+bool forbid_splice(uint16_t error) {
+  sock_filter filter[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_splice, 0, 1),
+                          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog program{.len = std::size(filter), .filter = filter};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+TEST(PipePool, SpliceIsRefused_LendsNothing) {
+  for (const int error : {EPERM, ENOSYS}) {
+    bool forbidden = false, lent = true;
+    std::thread thread([&] {
+      forbidden = forbid_splice(static_cast<uint16_t>(error));
+      Worker worker({});
+      lent = static_cast<bool>(worker.lend_pipe());
+    });
+    thread.join();
+    ASSERT_TRUE(forbidden);
+    EXPECT_FALSE(lent) << "whoever has a pipe splices, and the connection breaks";
+  }
 }
 
 }  // namespace
