@@ -195,7 +195,11 @@ void Descriptor::close() noexcept {
   if (!block_) return;
   Block* block = std::exchange(block_, nullptr);
   block->owner = nullptr;
-  if (block->fd >= 0) ::close(block->fd);              // also takes it off the kernel's list: nobody holds a second descriptor
+  if (block->fd >= 0) {
+    // Closing takes it off the kernel's list, unless somebody holds a second descriptor: a child between fork and exec.
+    if (block->watched && block->worker.impl().options.starts_programs) ::epoll_ctl(block->loop().epoll_fd, EPOLL_CTL_DEL, block->fd, nullptr);
+    ::close(block->fd);
+  }
   block->unlink();
   block->loop().dead.push_back(*block);
 }

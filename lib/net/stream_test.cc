@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -411,6 +414,34 @@ TEST(Slab, KeepsOrderThroughEveryGrowthAndGivesItsBlockBack) {
   EXPECT_GT(expected.size(), 128u * 1024) << "every block size was passed";
   slab.consume(slab.size());
   EXPECT_EQ(worker.block_bytes(), 0u);
+}
+
+// How many descriptors all the loops of this process watch.
+size_t watched() {
+  size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fdinfo")) {
+    std::ifstream info(entry.path());
+    for (std::string line; std::getline(info, line);) count += line.starts_with("tfd:");
+  }
+  return count;
+}
+
+// A child of another thread holds a copy of the descriptor between fork and exec; a copy of our own is the same to the kernel.
+TEST(SocketStream, ClosedWhileSomebodyHoldsACopy_IsOffTheLoop) {
+  Worker worker({.starts_programs = true});
+  const size_t before = watched();
+  auto [ours, theirs] = testing::socket_pair(worker);
+  Reading reading;
+  worker.spawn(testing::read_all(*ours, reading));
+  worker.poll();
+  EXPECT_EQ(watched(), before + 1);
+  const int copy = ::dup(ours->raw_fd());
+  ASSERT_GE(copy, 0);
+  ours->reset();
+  worker.poll();
+  EXPECT_TRUE(reading.over);
+  EXPECT_EQ(watched(), before) << "the loop would be told of a stream that is gone";
+  ::close(copy);
 }
 
 // The kernel lets a writer wait until much of its buffer is free; whoever asks knows better.

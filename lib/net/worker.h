@@ -29,6 +29,10 @@ class Worker {
     unsigned index = 0;
     bool manual_clock = false;         // tests: time stands still until advance()
     size_t scratch = 128 * 1024;       // bytes of one read (performance.md §8.5)
+    // Other threads of this process start programs. Between fork and exec the child holds a copy of every descriptor, and with
+    // it the kernel holds what the loop was told to watch: a descriptor closed just then would go on to report. With this each
+    // is taken off the loop before it is closed, a system call that a proxy, which starts nothing, need not make.
+    bool starts_programs = false;
   };
   explicit Worker(const Options& options);
   ~Worker();                           // no task may be left

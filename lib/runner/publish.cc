@@ -74,7 +74,7 @@ class Forwarder final : public Publisher {
 
   Netns node_;
   base::SocketAddress to_;
-  net::Worker worker_{net::Worker::Options{}};
+  net::Worker worker_{net::Worker::Options{.starts_programs = true}};   // `ip`, `nft` and the containers, on the main thread
   net::Worker* workers_[1]{&worker_};
   std::unique_ptr<net::Listener> listener_;
   std::vector<net::Stream*> open_;  // of this worker
