@@ -10,7 +10,7 @@ mkdir -m 777 "$work/raw"
 chmod 755 "$work"
 names='-mllvm -static-func-full-module-prefix=0'    # as cmake/Profile.cmake says
 clang-19 -c -fPIC "$root/bench/profile_dump.c" -o "$work/dump.o"
-cmake --preset release -S "$root" -B "$work/build" -DSLUICE_PROFILE=OFF -DCMAKE_CXX_FLAGS="-fprofile-generate $names" \
+cmake --preset release -S "$root" -B "$work/build" -DSLUICE_PROFILE=OFF -DSLUICE_LTO=OFF -DCMAKE_CXX_FLAGS="-fprofile-generate $names" \
   -DCMAKE_C_FLAGS="-fprofile-generate $names" -DCMAKE_EXE_LINKER_FLAGS="$work/dump.o" >/dev/null
 cmake --build "$work/build" --target sluice-proxy
 SLUICE_PROXY=$work/build/bin/sluice-proxy SLUICE_BENCH_OUT=$work/out LLVM_PROFILE_FILE=$work/raw/%p.profraw \

@@ -3,5 +3,5 @@
 # had, the comparison with other proxies in one run (compare.sh; about 10 minutes, wants an idle machine).
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-python3 -B "$root/bench/instructions.py" --proxy "$root/build/bin/sluice-proxy" --limit 20000
+python3 -B "$root/bench/instructions.py" --proxy "$root/build/bin/sluice-proxy" --limit 17500
 exec "$root/bench/compare.sh" "$@"

@@ -1,3 +1,5 @@
+#include <regex>
+
 #include "proxy/pump_harness.h"
 
 namespace proxy::in_memory {
@@ -11,7 +13,8 @@ TEST_F(Pump, Get_IsForwardedAndAnswered_WithIstiosHeaders) {
   EXPECT_TRUE(has(s.got, "host: shop\r\n")) << s.got;
   EXPECT_TRUE(has(s.got, "x-end-user: jason\r\n"));
   EXPECT_TRUE(has(s.got, "x-envoy-attempt-count: 1\r\n"));
-  EXPECT_TRUE(has(s.got, "x-request-id: "));
+  static const std::regex uuid4("x-request-id: [0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\r\n");
+  EXPECT_TRUE(std::regex_search(s.got, uuid4)) << s.got;
   EXPECT_TRUE(has(s.got, "x-forwarded-proto: http\r\n"));
   EXPECT_FALSE(has(s.got, "x-hop"));
   s.say("HTTP/1.1 200 OK\r\nServer: app\r\nContent-Length: 5\r\n\r\nhello");

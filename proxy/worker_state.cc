@@ -2,6 +2,7 @@
 
 #include <sys/random.h>
 
+#include <bit>
 #include <cstring>
 #include <ctime>
 #include <thread>
@@ -204,23 +205,35 @@ std::string_view WorkerState::date() noexcept {
   return {date_.data(), 29};
 }
 
+namespace {
+// The eight hex digits of a word, all at once: a nibble in each byte, and 'a' - '9' - 1 more where it is above nine.
+void put_hex(uint32_t word, char* out) noexcept {
+  uint64_t nibbles = word;
+  nibbles = (nibbles | nibbles << 16) & 0x0000ffff0000ffff;
+  nibbles = (nibbles | nibbles << 8) & 0x00ff00ff00ff00ff;
+  nibbles = (nibbles | nibbles << 4) & 0x0f0f0f0f0f0f0f0f;
+  constexpr uint64_t kEach = 0x0101010101010101;
+  const uint64_t letters = ((nibbles + 6 * kEach) >> 4) & kEach;
+  uint64_t text = nibbles + '0' * kEach + letters * ('a' - '9' - 1);
+  if constexpr (std::endian::native == std::endian::little) text = __builtin_bswap64(text);   // the first digit is the highest
+  std::memcpy(out, &text, sizeof text);
+}
+}  // namespace
+
 std::string_view WorkerState::uuid(std::span<char, 36> out) noexcept {
-  constexpr char kHex[] = "0123456789abcdef";
   // RFC 9562 §5.4: version 4 in the seventh byte, variant 10 in the ninth.
   const uint64_t high = (random.next() & ~0xf000ull) | 0x4000ull, low = (random.next() >> 2) | (1ull << 63);
-  size_t at = 0;
-  const auto digits = [&](uint64_t word, int from, int count) {   // nibbles from the top
-    for (int i = from; i < from + count; ++i) out[at++] = kHex[(word >> (60 - 4 * i)) & 15];
-  };
-  digits(high, 0, 8);
-  out[at++] = '-';
-  digits(high, 8, 4);
-  out[at++] = '-';
-  digits(high, 12, 4);
-  out[at++] = '-';
-  digits(low, 0, 4);
-  out[at++] = '-';
-  digits(low, 4, 12);
+  char digits[32];
+  put_hex(static_cast<uint32_t>(high >> 32), digits);
+  put_hex(static_cast<uint32_t>(high), digits + 8);
+  put_hex(static_cast<uint32_t>(low >> 32), digits + 16);
+  put_hex(static_cast<uint32_t>(low), digits + 24);
+  std::memcpy(out.data(), digits, 8);
+  std::memcpy(out.data() + 9, digits + 8, 4);
+  std::memcpy(out.data() + 14, digits + 12, 4);
+  std::memcpy(out.data() + 19, digits + 16, 4);
+  std::memcpy(out.data() + 24, digits + 20, 12);
+  for (const size_t dash : {8, 13, 18, 23}) out[dash] = '-';
   return {out.data(), out.size()};
 }
 

@@ -33,6 +33,7 @@ constexpr auto kTable = [] {
   return table;
 }();
 static_assert(kCount < kSlots / 2);
+static_assert(kCount <= 64, "Fields keeps a bit for each id");
 constexpr auto kHashes = [] {
   std::array<uint32_t, kCount> hashes{};
   for (size_t i = 0; i < kCount; ++i) hashes[i] = hash_of(kNames[i]);
@@ -56,7 +57,7 @@ std::string_view field_name(FieldId id) noexcept { return kNames[static_cast<siz
 FieldId field_id(std::string_view lower, uint32_t hash) noexcept { return id_of(lower, hash); }
 uint32_t name_hash(std::string_view lower) noexcept { return hash_of(lower); }
 
-const Field* Fields::find(FieldId id) const noexcept {
+const Field* Fields::find_seen(FieldId id) const noexcept {
   for (const Field& field : list_)
     if (field.id == id) return &field;
   return nullptr;
@@ -67,10 +68,6 @@ const Field* Fields::find(std::string_view lower) const noexcept {
     if (field.hash == hash && field.name == lower) return &field;
   return nullptr;
 }
-std::string_view Fields::get(FieldId id) const noexcept {
-  const Field* field = find(id);
-  return field ? field->value : std::string_view{};
-}
 std::string_view Fields::get(std::string_view lower) const noexcept {
   const Field* field = find(lower);
   return field ? field->value : std::string_view{};
@@ -78,19 +75,20 @@ std::string_view Fields::get(std::string_view lower) const noexcept {
 size_t Fields::count(FieldId id) const noexcept {
   return static_cast<size_t>(std::ranges::count_if(list_, [id](const Field& field) { return field.id == id; }));
 }
-void Fields::add(std::string_view name, std::string_view value) { list_.push_back(make(name, value)); }
+void Fields::add(std::string_view name, std::string_view value) { add(make(name, value)); }
 void Fields::add(FieldId id, std::string_view value) {
-  list_.push_back({.name = field_name(id), .value = value, .raw = nullptr, .id = id, .unused = 0, .hash = kHashes[static_cast<size_t>(id)]});
+  add({.name = field_name(id), .value = value, .raw = nullptr, .id = id, .unused = 0, .hash = kHashes[static_cast<size_t>(id)]});
 }
 void Fields::set(std::string_view name, std::string_view value) {
   const Field row = make(name, value);
   const auto same = [&row](const Field& field) { return field.hash == row.hash && field.name == row.name; };
   const auto first = std::ranges::find_if(list_, same);
-  if (first == list_.end()) return list_.push_back(row);
+  if (first == list_.end()) return add(row);
   first->value = value;
   list_.erase(std::remove_if(first + 1, list_.end(), same), list_.end());
 }
 void Fields::set(FieldId id, std::string_view value) {   // the hot one: compares numbers only
+  if (!(seen_ & bit(id))) return add(id, value);
   const auto same = [id](const Field& field) { return field.id == id; };
   const auto first = std::ranges::find_if(list_, same);
   if (first == list_.end()) return add(id, value);
@@ -101,7 +99,7 @@ size_t Fields::remove(std::string_view lower) noexcept {
   const uint32_t hash = hash_of(lower);
   return std::erase_if(list_, [=](const Field& field) { return field.hash == hash && field.name == lower; });
 }
-size_t Fields::remove(FieldId id) noexcept {
+size_t Fields::remove_seen(FieldId id) noexcept {
   return std::erase_if(list_, [id](const Field& field) { return field.id == id; });
 }
 std::string_view Fields::keep(std::string_view text) {

@@ -55,30 +55,47 @@ class Fields {
  public:
   explicit Fields(std::pmr::memory_resource* arena) : list_(arena) {}
 
-  std::string_view get(FieldId id) const noexcept;              // value of the first row; empty when absent or empty
+  std::string_view get(FieldId id) const noexcept {             // value of the first row; empty when absent or empty
+    const Field* field = find(id);
+    return field ? field->value : std::string_view{};
+  }
   std::string_view get(std::string_view lower) const noexcept;
-  const Field* find(FieldId id) const noexcept;                 // first row or null
+  const Field* find(FieldId id) const noexcept {                // first row or null
+    return seen_ & bit(id) ? find_seen(id) : nullptr;
+  }
   const Field* find(std::string_view lower) const noexcept;
   size_t count(FieldId id) const noexcept;
   void add(std::string_view name, std::string_view value);      // appends; name lower-case, both views outlive the message
   void add(FieldId id, std::string_view value);
-  void add(const Field& row) { list_.push_back(row); }          // as it is, raw spelling kept
+  void add(const Field& row) {                                  // as it is, raw spelling kept
+    seen_ |= bit(row.id);
+    list_.push_back(row);
+  }
   void set(std::string_view name, std::string_view value);      // the first row gets the value, further rows go; else appends
   void set(FieldId id, std::string_view value);
   size_t remove(std::string_view lower) noexcept;               // how many rows went
-  size_t remove(FieldId id) noexcept;
+  size_t remove(FieldId id) noexcept { return seen_ & bit(id) ? remove_seen(id) : 0; }
   // Removes the rows for which `drop(const Field&)` says true.
   template <class Drop> size_t remove_if(Drop drop) { return std::erase_if(list_, drop); }
   std::span<const Field> all() const noexcept { return list_; }
   size_t size() const noexcept { return list_.size(); }
-  void clear() noexcept { list_.clear(); }
+  void clear() noexcept {
+    list_.clear();
+    seen_ = 0;
+  }
   void reserve(size_t n) { list_.reserve(n); }
   // Copies text into the arena of the message; the view lives as long as that.
   std::string_view keep(std::string_view text);
   std::pmr::memory_resource* arena() const noexcept { return list_.get_allocator().resource(); }
 
  private:
+  static constexpr uint64_t bit(FieldId id) noexcept { return uint64_t{1} << static_cast<unsigned>(id); }
+  const Field* find_seen(FieldId id) const noexcept;
+  size_t remove_seen(FieldId id) noexcept;
+
   std::pmr::vector<Field> list_;
+  // The ids of all rows that were ever added. Most questions are about a field that is not there: they end here.
+  uint64_t seen_ = 0;
 };
 
 }  // namespace base

@@ -84,11 +84,17 @@ size_t size_of(const base::Fields& fields) noexcept {
   return size;
 }
 
+inline char* put_field(std::string_view name, std::string_view value, char* at) noexcept {
+  at = copy(at, name);
+  *at++ = ':';
+  *at++ = ' ';
+  at = copy(at, value);
+  *at++ = '\r';
+  *at++ = '\n';
+  return at;
+}
 inline void put_field(std::string_view name, std::string_view value, OutBuffer& out) noexcept {
-  out.put(name);
-  out.put(": ");
-  out.put(value);
-  out.put("\r\n");
+  out.end_at(put_field(name, value, out.end()));
 }
 
 // What frames a message or belongs to one hop is written by put_hop alone, so that no rule of a configuration can add a second
@@ -109,12 +115,14 @@ bool belongs_to_hop(FieldId id) noexcept {
 
 size_t put_fields(const base::Fields& fields, bool preserve_case, bool no_length, OutBuffer& out) noexcept {
   size_t lines = 0;
+  char* at = out.end();
   for (const auto& field : fields.all()) {
     if (belongs_to_hop(field.id) || (no_length && field.id == FieldId::kContentLength)) continue;
     const bool raw = preserve_case && field.raw != nullptr;
-    put_field(raw ? std::string_view(field.raw, field.name.size()) : field.name, field.value, out);
+    at = put_field(raw ? std::string_view(field.raw, field.name.size()) : field.name, field.value, at);
     ++lines;
   }
+  out.end_at(at);
   return lines;
 }
 
