@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
@@ -12,9 +14,6 @@
 #include <array>
 #include <memory>
 #include <optional>
-
-#include <fmt/format.h>
-#include <gtest/gtest.h>
 
 #include "init/conntrack.h"
 #include "init/namespace_testing.h"
@@ -253,19 +252,17 @@ TEST(CleanUp, ConnectionsThatTproxyDelivered_AreAnsweredToTheirEnd) {
         CHECK_THAT(answered && passes);
         CHECK_THAT(state(true).find("ISTIO") == std::string::npos && native_tables().empty());
         return true;
-      })) << backend << ipv4;
+      })) << backend
+          << ipv4;
 }
 
 // As in a sandbox that has only half of netlink.
 bool refuse_netfilter_netlink() {
-  sock_filter program[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 5),
-                           BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
-                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 3),
-                           BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2])),
-                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NETLINK_NETFILTER, 0, 1),
-                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPROTONOSUPPORT),
-                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 5),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2])), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NETLINK_NETFILTER, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPROTONOSUPPORT),      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
   const sock_fprog all{.len = std::size(program), .filter = program};
   return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all) == 0;
 }
@@ -280,8 +277,9 @@ TEST(OpenConnections, KernelRefuses_OneWarningAndTheRulesStand) {
     bool done = false;
     const auto said = warnings([&] { done = good(apply_rules(of.options, of.rules)); });
     CHECK_THAT(done && captures(true) && captures(false));
-    CHECK_THAT(said == "sluice-init: warning: connections that were open before the rules may break: the kernel's list of connections is "
-                       "out of reach: Protocol not supported\n");
+    CHECK_THAT(said ==
+               "sluice-init: warning: connections that were open before the rules may break: the kernel's list of connections is "
+               "out of reach: Protocol not supported\n");
     return true;
   }));
 }

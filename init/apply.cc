@@ -1,5 +1,6 @@
 #include "init/apply.h"
 
+#include <fmt/format.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -12,8 +13,6 @@
 #include <optional>
 #include <set>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "init/adopt.h"
 #include "init/environment.h"
@@ -54,8 +53,8 @@ struct Holding {
   Tools tools;
   Saved saved[2];
   FamilyRules own[2];
-  bool blank[2] = {};  // nobody has a table in this family: what is there afterwards is what we made
-  bool usable = true;  // its programs could read the tables
+  bool blank[2] = {};   // nobody has a table in this family: what is there afterwards is what we made
+  bool usable = true;   // its programs could read the tables
   bool unread = false;  // there is something that they could not read
   std::string why_not;
   const Saved& state(bool ipv4) const { return saved[ipv4 ? 0 : 1]; }
@@ -113,6 +112,8 @@ class Session {
   Done apply() {
     auto done = options_.native_nftables ? apply_native() : apply_xtables();
     if (done) tell_of_no_hold();
+    for (const auto& holding : holdings_)
+      if (done && holding.unread) say(Severity::kWarning, "rules of earlier runs in {} stay: {}", holding.tools.name(), holding.why_not);
     if (done && !unadopted_.empty()) say(Severity::kWarning, "connections that were open before the rules may break: {}", unadopted_);
     return done;
   }
@@ -141,14 +142,15 @@ class Session {
       for (const bool ipv4 : kFamilies)
         if (auto done = remove_rules(holding, ipv4); !done) return done;
     if (auto done = remove_native(); !done) return done;
-    if (options_.dry_run) return {};
+    // What cannot be read cannot be called clean.
+    const auto unread = std::ranges::find_if(holdings_, &Holding::unread);
+    const auto all = unread == holdings_.end() ? Done{} : Done(std::unexpected("what could be read is removed, but " + unread->why_not));
+    if (options_.dry_run) return all;
     marks_.insert(options_.tproxy_mark);
     for (const bool ipv4 : kFamilies)
       if (auto done = netlink_.remove_local_routes(ipv4, {marks_, options_.tproxy_table, {}}); !done) return done;
     if (auto done = netlink_.remove_marker_address(); !done) return done;
-    // What cannot be read cannot be called clean.
-    const auto unread = std::ranges::find_if(holdings_, &Holding::unread);
-    return unread == holdings_.end() ? Done{} : Done(std::unexpected("what could be read is removed, but " + unread->why_not));
+    return all;
   }
 
  private:
@@ -334,9 +336,10 @@ class Session {
     }
     if (rules_.v6.empty()) note("the address ::6", netlink_.remove_marker_address());
     if (left.empty()) return {};
-    return std::unexpected(fmt::format("the rules asked for stand, made with {}, but so does something of an earlier run, which "
-                                       "sluice-init --cleanup-only removes with the rest: {}",
-                                       chosen ? chosen->tools.name() : "nft", left));
+    return std::unexpected(
+        fmt::format("the rules asked for stand, made with {}, but so does something of an earlier run, which "
+                    "sluice-init --cleanup-only removes with the rest: {}",
+                    chosen ? chosen->tools.name() : "nft", left));
   }
 
   // The kernel tracks connections as long as some rule needs that. This one needs it and changes nothing: no packet reaches
@@ -428,8 +431,8 @@ class Session {
   bool has_captured_ones() const {
     const auto sockets = tcp_sockets();
     return sockets && std::ranges::any_of(sockets->connections, [&](const Connection& one) {
-      return one.own.port == options_.proxy_port || one.own.port == options_.inbound_port || one.transparent;
-    });
+             return one.own.port == options_.proxy_port || one.own.port == options_.inbound_port || one.transparent;
+           });
   }
 
   // Before the rules go: what is on its way through the proxy needs its translation, and the address ::6, to the end. New

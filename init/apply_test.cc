@@ -104,10 +104,12 @@ TEST(CleanUp, TablesGoneAlready_RoutesAreFoundByWhoMadeThem) {
 TEST(CleanUp, JumpFromAForeignChain_GoesAndTheChainStays) {
   for (const char* program : {"iptables-nft", "iptables-legacy"})
     EXPECT_TRUE(in_namespace([&] {
-      const auto forced = std::string("--force-") + (program == std::string_view("iptables-nft") ? "iptables-binary=nft" : "iptables-binary=legacy");
+      const auto forced =
+          std::string("--force-") + (program == std::string_view("iptables-nft") ? "iptables-binary=nft" : "iptables-binary=legacy");
       const auto pod = config({forced.c_str(), "-i", "*", "-b", "*", "--enable-ipv6=true"}), none = config({});
       CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
-      CHECK_THAT(tool(program, {"-t", "nat", "-N", "WALL"}) && tool(program, {"-t", "nat", "-A", "WALL", "-p", "tcp", "-j", "ISTIO_OUTPUT"}) &&
+      CHECK_THAT(tool(program, {"-t", "nat", "-N", "WALL"}) &&
+                 tool(program, {"-t", "nat", "-A", "WALL", "-p", "tcp", "-j", "ISTIO_OUTPUT"}) &&
                  tool(program, {"-t", "nat", "-A", "WALL", "-p", "udp", "-j", "RETURN"}));
       const auto listing = [&] { return output(program, {"-t", "nat", "-S"}); };
       const auto before = listing();

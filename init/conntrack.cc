@@ -1,6 +1,7 @@
 #include "init/conntrack.h"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -13,8 +14,6 @@
 #include <cstring>
 #include <optional>
 #include <span>
-
-#include <fmt/format.h>
 
 #include "init/environment.h"
 

@@ -1,9 +1,9 @@
 #include "init/diagnose.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "init/native.h"
 #include "init/netlink.h"

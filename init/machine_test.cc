@@ -1,11 +1,10 @@
 #include "init/machine.h"
 
 #include <fcntl.h>
-
-#include <algorithm>
-
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
 
 #include "init/namespace_testing.h"
 #include "init/netlink.h"

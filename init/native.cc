@@ -1,9 +1,9 @@
 #include "init/native.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
-
-#include <fmt/format.h>
 
 #include "init/nft_dump.h"
 #include "init/program.h"

@@ -1,5 +1,6 @@
 #include "init/netlink.h"
 
+#include <fmt/format.h>
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
@@ -17,8 +18,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace init {
 namespace {
@@ -67,7 +66,8 @@ int Netlink::ways_of(bool ipv4, const std::set<uint32_t>& marks, std::set<Way>& 
     const auto is = numbers(body.data() + NLMSG_ALIGN(sizeof rule), body.size() - NLMSG_ALIGN(sizeof rule));
     if (rule.action != FR_ACT_TO_TBL || is[FRA_FWMASK] != 0xffffffff) return;
     const bool own = is[FRA_PROTOCOL] == kProtocol && is[FRA_PRIORITY] == kPriority;
-    if (own || marks.contains(is[FRA_FWMARK])) out.insert({is[FRA_FWMARK], is[FRA_TABLE] ? is[FRA_TABLE] : rule.table, is[FRA_PRIORITY], own});
+    if (own || marks.contains(is[FRA_FWMARK]))
+      out.insert({is[FRA_FWMARK], is[FRA_TABLE] ? is[FRA_TABLE] : rule.table, is[FRA_PRIORITY], own});
   });
 }
 
@@ -136,9 +136,10 @@ std::expected<bool, std::string> Netlink::add_local_route(bool ipv4, uint32_t ma
   };
   const auto defaults = defaults_of(ipv4, table);
   if (defaults.elsewhere)
-    return std::unexpected(fmt::format("{} route table {} has a default route of somebody else; choose another one with "
-                                       "--istio-inbound-tproxy-route-table",
-                                       ip, table));
+    return std::unexpected(
+        fmt::format("{} route table {} has a default route of somebody else; choose another one with "
+                    "--istio-inbound-tproxy-route-table",
+                    ip, table));
   // The rule comes first: until the table leads somewhere it catches nothing, and it is what a later run knows us by.
   std::set<Way> present;
   int error = ways_of(ipv4, {mark}, present);

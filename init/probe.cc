@@ -1,6 +1,7 @@
 #include "init/probe.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -15,8 +16,6 @@
 #include <memory>
 #include <optional>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace init {
 namespace {

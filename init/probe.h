@@ -37,7 +37,8 @@ struct Dial {
 };
 
 // Dials in a child and waits until the connection arrives at `wanted` with its destination on record; at `other`, nowhere or
-// refused is the error, one line. Connections of others that arrive meanwhile are accepted, closed and do not count. Leaves no process behind. Blocks for at most `patience`.
+// refused is the error, one line. Connections of others that arrive meanwhile are accepted, closed and do not count. Leaves no process
+// behind. Blocks for at most `patience`.
 std::expected<void, std::string> probe(const Dial& dial, const Ear& wanted, const Ear& other, std::chrono::milliseconds patience);
 
 // How this namespace would send to an address, without sending anything.

@@ -1,5 +1,6 @@
 #include "init/sockets.h"
 
+#include <fmt/format.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -13,8 +14,6 @@
 #include <cstring>
 #include <span>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "init/environment.h"
 #include "init/wire.h"

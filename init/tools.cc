@@ -1,13 +1,12 @@
 #include "init/tools.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "init/environment.h"
 #include "init/program.h"

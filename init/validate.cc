@@ -1,12 +1,11 @@
 #include "init/validate.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "init/diagnose.h"
 #include "init/environment.h"
@@ -156,11 +155,8 @@ class Validation {
       return {};
     }
     for (const auto port : ports()) {
-      const iptables::Flow flow{.to = {ip, port},
-                                .from = from.value_or(ip),
-                                .interface = "lo",
-                                .uid = std::to_string(who->uid),
-                                .gid = std::to_string(who->gid)};
+      const iptables::Flow flow{
+          .to = {ip, port}, .from = from.value_or(ip), .interface = "lo", .uid = std::to_string(who->uid), .gid = std::to_string(who->gid)};
       if (expected_port(flow) == options_.inbound_port)
         return dial(name(what, ip.v4), flow, {flow.to, from, who->uid, who->gid, who->become}, inbound, outbound);
     }

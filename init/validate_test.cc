@@ -1,9 +1,8 @@
 // --run-validation against real rules, ours and those of others, each in a namespace of its own. Needs root.
 #include "init/validate.h"
 
-#include <netinet/in.h>
-
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 
 #include "init/namespace_testing.h"
 #include "init/native.h"
@@ -65,11 +64,13 @@ TEST(Validate, NamespaceWithoutIpv6_ThatFamilyIsLeftOut) {
 }
 
 TEST(Validate, RangesAndPorts_ChooseADestinationThatIsCaptured) {
-  for (const auto& captured : std::vector<std::vector<const char*>>{
-           {"-i", "10.77.0.0/16,fd77::/32"}, {"-i", "", "-q", "443"}, {"-x", "192.0.2.0/24", "-i", "10.1.0.0/16"},
-           {"-i", "*", "-x", "192.0.2.0/24,2001:db8::/32"},
-           {"-i", "10.77.0.0/16,fd77::/32", "-x", "10.77.0.0/24,10.77.255.0/24,fd77::/64"},
-           {"-i", "*", "-o", "15000:15100"}})
+  for (const auto& captured :
+       std::vector<std::vector<const char*>>{{"-i", "10.77.0.0/16,fd77::/32"},
+                                             {"-i", "", "-q", "443"},
+                                             {"-x", "192.0.2.0/24", "-i", "10.1.0.0/16"},
+                                             {"-i", "*", "-x", "192.0.2.0/24,2001:db8::/32"},
+                                             {"-i", "10.77.0.0/16,fd77::/32", "-x", "10.77.0.0/24,10.77.255.0/24,fd77::/64"},
+                                             {"-i", "*", "-o", "15000:15100"}})
     EXPECT_TRUE(in_namespace([&] {
       CHECK_THAT(add_card());
       const auto of = pod(captured);
@@ -150,15 +151,22 @@ TEST(Validate, WayInIsIncomplete_FailsAndNamesIt) {
     std::string_view says;
   };
   const std::vector<Case> all = {
-      {{}, {"iptables-nft", "-t", "nat", "-D", "PREROUTING", "-p", "tcp", "-j", "ISTIO_INBOUND"},
+      {{},
+       {"iptables-nft", "-t", "nat", "-D", "PREROUTING", "-p", "tcp", "-j", "ISTIO_INBOUND"},
        "IPv4 inbound: connections from outside are not captured; chain PREROUTING of table nat has 0 of 1 rules (iptables-nft)"},
-      {{}, {"ip6tables-nft", "-t", "nat", "-F", "ISTIO_INBOUND"}, "IPv6 inbound: connections from outside are not captured; chain ISTIO_INBOUND"},
-      {{"--native-nftables"}, {"nft", "flush", "chain", "ip", "istio-proxy-nat", "prerouting"},
+      {{},
+       {"ip6tables-nft", "-t", "nat", "-F", "ISTIO_INBOUND"},
+       "IPv6 inbound: connections from outside are not captured; chain ISTIO_INBOUND"},
+      {{"--native-nftables"},
+       {"nft", "flush", "chain", "ip", "istio-proxy-nat", "prerouting"},
        "not captured; chain prerouting of table istio-proxy-nat has no rules (nft)"},
       {{"-m", "TPROXY"}, {"iptables-nft", "-t", "mangle", "-D", "PREROUTING", "-p", "tcp", "-j", "ISTIO_INBOUND"}, "table mangle"},
-      {{"-m", "TPROXY"}, {"ip", "-6", "rule", "del", "fwmark", "1337"},
-       "IPv6 inbound: connections from outside are not captured; TPROXY needs the rule that \"ip -6 rule add fwmark 1337 lookup 133\" makes"},
-      {{"-m", "TPROXY"}, {"ip", "route", "flush", "table", "133"},
+      {{"-m", "TPROXY"},
+       {"ip", "-6", "rule", "del", "fwmark", "1337"},
+       "IPv6 inbound: connections from outside are not captured; TPROXY needs the rule that \"ip -6 rule add fwmark 1337 lookup 133\" "
+       "makes"},
+      {{"-m", "TPROXY"},
+       {"ip", "route", "flush", "table", "133"},
        "TPROXY needs the route that \"ip route add local default dev lo table 133\" makes"}};
   for (const auto& one : all)
     EXPECT_TRUE(in_namespace([&] {
@@ -202,7 +210,8 @@ TEST(Validate, ForeignRuleForConnectionsFromOutside_IsAWarning) {
       std::string text;
       const auto said = warnings([&] { text = verdict(of); });
       CHECK_THAT(text == kAll);
-      CHECK_THAT(warns.empty() ? said.empty() : says(said, warns) && says(said, "warning: IPv4 inbound: connections from outside may not be captured"));
+      CHECK_THAT(warns.empty() ? said.empty()
+                               : says(said, warns) && says(said, "warning: IPv4 inbound: connections from outside may not be captured"));
       return true;
     })) << one.second;
 }

@@ -1,10 +1,10 @@
 #include "iptables/plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
-
-#include <fmt/format.h>
 
 #include "iptables/clauses.h"
 

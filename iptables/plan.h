@@ -14,8 +14,8 @@ namespace iptables {
 // which iptables-restore reads back.
 struct Saved {
   struct Contents {
-    std::vector<std::string> chains;  // made by somebody, not built in
-    std::vector<Rule> rules;          // all appended, in order
+    std::vector<std::string> chains;    // made by somebody, not built in
+    std::vector<Rule> rules;            // all appended, in order
     std::vector<std::string> dropping;  // built-in chains with the policy DROP
   };
   std::array<Contents, kTables.size()> tables;
@@ -53,7 +53,8 @@ struct Plan {
 
 // How to get from `own` (out of own_rules of what is there now) to `wanted`. A table that is right already is left out; one
 // without anything of ours gets Istio's text; any other is swapped or emptied in one commit, so no packet ever meets half a
-// rule set. A jump from a chain of somebody else goes with the chain of ours that it leads to. nat comes last when rules are made and first when they go. `force` swaps even what is equal.
+// rule set. A jump from a chain of somebody else goes with the chain of ours that it leads to. nat comes last when rules are made and first
+// when they go. `force` swaps even what is equal.
 Plan make_plan(const Saved& saved, const FamilyRules& own, const FamilyRules& wanted, bool force);
 
 // After feeding the plan: the first difference between what is there and what was wanted, in words; empty when there is none.

@@ -66,7 +66,9 @@ TEST(Shadow, ConditionNotUnderstood_MayBe) {
             "maybe: table filter, chain INPUT, policy \"-P INPUT DROP\"");
   // Also in a chain that was left again.
   EXPECT_EQ(found("*filter\n:INPUT ACCEPT [0:0]\n:FW - [0:0]\n-A INPUT -j FW\n-A INPUT -j DROP\n"
-                  "-A FW -m addrtype --dst-type LOCAL -j ACCEPT\nCOMMIT\n" + nat(""), "out 10.0.0.7:80"),
+                  "-A FW -m addrtype --dst-type LOCAL -j ACCEPT\nCOMMIT\n" +
+                      nat(""),
+                  "out 10.0.0.7:80"),
             "maybe: table filter, chain INPUT, rule \"-j DROP\"");
 }
 

@@ -1,10 +1,10 @@
 #include "iptables/trace.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <map>
-
-#include <fmt/format.h>
 
 #include "iptables/match.h"
 
@@ -22,10 +22,7 @@ uint32_t number_of(std::string_view text) {  // "1337", or as the kernel prints 
 // One walk through the hooks. The packet changes on the way: its mark, and after REDIRECT its destination.
 class Walk {
  public:
-  Walk(const FamilyRules& rules, const Flow& flow)
-      : rules_(rules),
-        flow_(flow),
-        packet_(packet_of(flow)) {
+  Walk(const FamilyRules& rules, const Flow& flow) : rules_(rules), flow_(flow), packet_(packet_of(flow)) {
     for (const Table table : kTables)
       for (const auto& rule : rules_[table]) {
         auto& chain = chains_[{table, rule.chain}];

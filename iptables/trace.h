@@ -14,13 +14,13 @@ namespace iptables {
 
 // The first packet of a connection, or a datagram, as the rules see it.
 struct Flow {
-  bool outbound = true;   // a process in the pod sends it; else it comes in from outside
+  bool outbound = true;  // a process in the pod sends it; else it comes in from outside
   bool udp = false;
   base::SocketAddress to;
   base::Ip from;
   bool from_anybody = false;  // `from` is but an example: what asks for the sender stays open
-  std::string interface;  // that it leaves by, or comes in by; lo for what stays in the pod
-  std::string uid, gid;   // of the process, outbound only
+  std::string interface;      // that it leaves by, or comes in by; lo for what stays in the pod
+  std::string uid, gid;       // of the process, outbound only
 };
 
 // Reads "out 10.0.0.7:443 uid 1000", "in 10.0.0.9:80 from 10.0.0.3", with `tcp` or `udp`, `gid N`, `from IP` and `via INTERFACE`

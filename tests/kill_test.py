@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -B
-"""SIGKILL at random instants: every table is all or nothing, the next run heals, and connections that are open go on. `kill_test.py Nft` runs one backend,
-KILL_SEED=N another order of events."""
+"""SIGKILL at random instants: every table is all or nothing, the next run heals, and connections that are open go on.
+`kill_test.py Nft` runs one backend, KILL_SEED=N another order of events."""
 import functools
 import os
 import random
