@@ -119,6 +119,44 @@ TEST_F(LimitedPump, ReaderStops_IsCutInTime_SI) {
   EXPECT_TRUE(has(lines_.lines.at(0), " 200 SI ")) << lines_.lines[0];
 }
 
+// 404, 403, 503, 431: no upstream is there whose time could run out.
+TEST_F(LimitedPump, OurOwnAnswerIsNotRead_ConnectionIsReset_SI) {
+  Peer& c = silent_client(80, "10.96.0.9", 32);
+  c.say(get("/nosubset"));
+  for (int i = 0; i < 2; ++i) {
+    worker_.advance(9s);
+    EXPECT_EQ(c.sip(), 32u);
+  }
+  worker_.advance(9s);
+  EXPECT_TRUE(lines_.lines.empty()) << "it has read some";
+  worker_.advance(1s);
+  EXPECT_TRUE(c.stream->peer_gone());
+  ASSERT_EQ(lines_.lines.size(), 1u);
+  EXPECT_TRUE(has(lines_.lines[0], " 503 NC,SI ")) << lines_.lines[0];
+  EXPECT_EQ(limit_reached("stream_idle"), 1u);
+}
+
+TEST_F(Pump, OurOwnAnswerIsNotRead_EndsAsAnIdleConnectionWould) {
+  Peer& c = silent_client(80, "10.96.0.9", 64);
+  c.say(get("/nosubset"));
+  worker_.advance(1h - 1ms);
+  EXPECT_FALSE(c.stream->peer_gone());
+  worker_.advance(1ms);
+  EXPECT_TRUE(c.stream->peer_gone());
+}
+
+TEST_F(LimitedPump, InterimAnswerIsNotRead_ConnectionIsReset_SI) {
+  Peer& c = silent_client(80, "10.96.0.9", 64);
+  c.say(get("/"));
+  Peer& s = server();
+  s.say("HTTP/1.1 103 Early Hints\r\nLink: " + std::string(200, 'x') + "\r\n\r\n");
+  worker_.advance(10s);
+  EXPECT_TRUE(c.stream->peer_gone());
+  EXPECT_TRUE(s.ended);
+  ASSERT_EQ(lines_.lines.size(), 1u);
+  EXPECT_TRUE(has(lines_.lines[0], " 0 SI ")) << lines_.lines[0];
+}
+
 TEST_F(LimitedPump, TunnelStandsStill_BothSidesEnd_SI) {
   Peer& c = client();
   c.say(get("/ws", "Connection: upgrade\r\nUpgrade: websocket\r\n"));

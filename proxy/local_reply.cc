@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "proxy/headers.h"
+#include "proxy/stream_idle.h"
 
 namespace proxy {
 namespace {
@@ -16,6 +17,11 @@ std::string percent_encoded(std::string_view text) {
     else out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
   return out;
+}
+// How long a client may take nothing of an answer of ours: the idle time of a stream. Where that is off it may hold its
+// connection for as long as one that asks for nothing.
+std::chrono::milliseconds patience(const Limits& limits) noexcept {
+  return limits.stream_idle.count() > 0 ? limits.stream_idle : limits.http.idle_time;
 }
 }  // namespace
 
@@ -35,7 +41,7 @@ net::Task<> reply(Request& r, base::Detail why, uint16_t status, std::string_vie
   const base::DetailRow& row = base::row(why);
   if (status == 0) status = row.status;
   if (body.empty()) body = row.body;
-  if (r.exchange.response_started() || status == 0) {
+  if (r.exchange.response_started() || r.exchange.cancelled() || status == 0) {
     r.exchange.abort();
     co_return;
   }
@@ -60,8 +66,17 @@ net::Task<> reply(Request& r, base::Detail why, uint16_t status, std::string_vie
   prepare_response(r, head);
   const bool no_body = body.empty() || r.method == "HEAD";
   net::Borrowed piece = no_body ? net::Borrowed() : net::Borrowed::of_static(head.fields.keep(body));
+  // Nobody else watches: there is no upstream, and the client may have pipelined a thousand requests and read nothing.
+  StreamIdle unread(r.state.worker, r.exchange, patience(r.state.shared.options().limits));
+  unread.watch(&r.exchange.connection(), nullptr);
+  unread.progress();
   const auto sent = co_await r.exchange.response().head(head, std::move(piece), true);
-  if (!sent) r.note(base::Detail::kDownstreamDisconnect);
+  if (!sent && sent.error().detail == base::Detail::kStreamIdleTimeout) {
+    if (r.detail != base::Detail::kStreamIdleTimeout) r.state.limits.hit(base::Detail::kStreamIdleTimeout, r.connection.peer);
+    r.note(base::Detail::kStreamIdleTimeout);
+  } else if (!sent) {
+    r.note(base::Detail::kDownstreamDisconnect);
+  }
   r.response_fields.emplace(std::move(head.fields));
 }
 

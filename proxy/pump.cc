@@ -280,12 +280,15 @@ net::Task<> download(Try& t) {
     const uint16_t status = (*head)->status;
     if (status >= 200 || status == 101) break;
     t.interim = true;
+    t.progress();
+    t.stopper.target(t.exchange, &r.exchange);   // the client may read nothing
     const auto sent = co_await r.exchange.response().head(**head, {}, false);   // 100, 103: passed on as they come
     t.interim = false;
     if (!sent) {
-      head = std::unexpected(kClientGone);
+      head = std::unexpected(t.stopper.cancelled() ? t.stopper.why() : kClientGone);
       break;
     }
+    t.stopper.target(t.exchange);
   }
   if (t.answered) co_return;   // the upload broke and the client has its answer
   if (!head) {
