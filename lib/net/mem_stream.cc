@@ -1,10 +1,12 @@
 #include "net/mem_stream.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cerrno>
 #include <cstring>
 
+#include "net/pipe.h"
 #include "net/slab.h"
 #include "net/worker.h"
 
@@ -27,6 +29,7 @@ class MemEnd final : public MemStream {
     assert(!reading_);
     unread_.prepend(bytes);
   }
+  bool splices() const noexcept override { return options_.splices && unread_.empty(); }
   bool readable() noexcept override { return cancelled() || broken() || fin_received_ || !unread_.empty() || !inbox_.empty(); }
   void shutdown_write() noexcept override;
   void reset() noexcept override;
@@ -42,6 +45,7 @@ class MemEnd final : public MemStream {
   bool peer_gone() const noexcept override { return !peer_ || got_reset_; }
   bool got_reset() const noexcept override { return got_reset_; }
   size_t unread_bytes() const noexcept override { return inbox_.size(); }
+  size_t stuck_in_pipe() const noexcept override { return peer_ && peer_->drains() ? peer_->writing_->pipe->held() : 0; }
 
  private:
   bool start_read(ReadOp& op) override;
@@ -52,8 +56,12 @@ class MemEnd final : public MemStream {
   bool broken() const noexcept { return was_reset_ || got_reset_; }
   bool fails_now() noexcept { return fail_at_ && ++operations_ >= fail_at_; }
   bool take(ReadOp& op);                 // true: op.result is set
+  size_t room() const noexcept { return options_.capacity - std::min(options_.capacity, peer_->inbox_.size()); }
   size_t send(Slice bytes);              // into the peer's inbox, as much as fits
+  size_t drain(Pipe& pipe);              // the same
   void flush();                          // the peer made room
+  bool drains() const noexcept { return writing_ && writing_->pipe && writing_->pipe->held() > 0; }
+  bool owes() const noexcept { return !unsent_.empty() || drains(); }
   void arrived() noexcept;               // something to read, or the end
   void look() noexcept;                  // for the watch
   void break_off() noexcept;             // both operations learn of a reset
@@ -64,7 +72,7 @@ class MemEnd final : public MemStream {
   Slab unread_, inbox_, unsent_;         // put back; written by the peer; not fitting into the peer's inbox
   size_t operations_ = 0, fail_at_ = 0;  // 0: never
   Error fail_why_{};
-  bool fin_wanted_ = false;              // ours, behind unsent_
+  bool fin_wanted_ = false;              // ours, behind what we owe
   bool fin_sent_ = false, fin_received_ = false;
   bool was_reset_ = false, got_reset_ = false;
   bool cut_ = false;                     // bytes were dropped by a cancellation: the peer must not take the end for a clean one
@@ -116,10 +124,17 @@ bool MemEnd::take(ReadOp& op) {
     return true;
   }
   const auto scratch = worker().scratch();
-  const size_t n = std::min({from.size(), options_.max_read, scratch.size()});
-  std::memcpy(scratch.data(), from.front().data(), n);
-  from.consume(n);
-  op.result = worker().borrow_scratch(n);
+  size_t n = std::min({from.size(), options_.max_read, scratch.size()});
+  if (op.pipe && &from == &inbox_) {
+    n = op.pipe->put(from.front().first(std::min(n, op.most)));
+    op.result = Borrowed();
+    if (n == 0) op.result = std::unexpected(reset_error(EIO));   // an empty pipe would say that the stream has ended
+    from.consume(n);
+  } else {
+    std::memcpy(scratch.data(), from.front().data(), n);
+    from.consume(n);
+    op.result = worker().borrow_scratch(n);
+  }
   if (&from == &inbox_ && peer_) peer_->flush();
   return true;
 }
@@ -134,15 +149,16 @@ bool MemEnd::start_write(WriteOp& op) {
     return true;
   }
   for (Slice bytes : {op.head, op.piece.bytes()}) unsent_.append(bytes.subspan(send(bytes)));
-  if (unsent_.empty()) return true;
+  if (drains() && unsent_.empty()) drain(*op.pipe);
+  if (!owes()) return true;
   op.head = {};
   op.piece = {};
   op.step = [](Op& base) noexcept {
     auto& write = static_cast<WriteOp&>(base);
     auto& self = static_cast<MemEnd&>(*write.stream);
-    if (self.broken() || (!self.peer_ && !self.unsent_.empty())) {
+    if (self.broken() || (!self.peer_ && self.owes())) {
       write.result = std::unexpected(reset_error(ECONNRESET));
-    } else if (!self.unsent_.empty() && !self.cancelled()) {
+    } else if (self.owes() && !self.cancelled()) {
       return;
     }
     write.finish();
@@ -152,25 +168,40 @@ bool MemEnd::start_write(WriteOp& op) {
 
 size_t MemEnd::send(Slice bytes) {
   if (!unsent_.empty() || bytes.empty()) return 0;
-  const size_t room = options_.capacity - std::min(options_.capacity, peer_->inbox_.size());
-  const size_t n = std::min(room, bytes.size());
+  const size_t n = std::min(room(), bytes.size());
   if (n == 0) return 0;
   peer_->inbox_.append(bytes.first(n));
   peer_->arrived();
   return n;
 }
 
-void MemEnd::flush() {
-  if (!unsent_.empty()) {
-    const size_t room = options_.capacity - std::min(options_.capacity, peer_->inbox_.size());
-    const size_t n = std::min(room, unsent_.size());
-    if (n == 0) return;
-    peer_->inbox_.append(unsent_.front().first(n));
-    unsent_.consume(n);
-    drained_ = worker().now();
-    peer_->arrived();
+size_t MemEnd::drain(Pipe& pipe) {
+  std::array<std::byte, 16 * 1024> through;   // not the scratch: the reader who made room may hold bytes of it
+  size_t moved = 0;
+  while (const size_t most = std::min({room(), pipe.held(), through.size()})) {
+    const size_t n = pipe.take(std::span(through).first(most));
+    if (n == 0) break;
+    peer_->inbox_.append(std::span(through).first(n));
+    moved += n;
   }
-  if (!unsent_.empty()) return;
+  if (moved > 0) peer_->arrived();
+  return moved;
+}
+
+void MemEnd::flush() {
+  if (cut_) return;                           // nothing follows what was dropped, not even the end
+  if (owes()) {
+    size_t moved = std::min(room(), unsent_.size());
+    if (moved > 0) {
+      peer_->inbox_.append(unsent_.front().first(moved));
+      unsent_.consume(moved);
+      peer_->arrived();
+    }
+    if (unsent_.empty() && drains()) moved += drain(*writing_->pipe);
+    if (moved == 0) return;
+    drained_ = worker().now();
+  }
+  if (owes()) return;
   if (writing_) worker().ready(*writing_);
   if (fin_wanted_ && !fin_sent_) {
     fin_sent_ = true;
@@ -198,7 +229,7 @@ void MemEnd::look() noexcept {
 void MemEnd::shutdown_write() noexcept {
   if (fin_wanted_ || broken() || cut_) return;
   fin_wanted_ = true;
-  if (peer_ && unsent_.empty()) flush();
+  if (peer_ && !owes()) flush();
 }
 
 void MemEnd::reset() noexcept {
@@ -218,7 +249,7 @@ void MemEnd::break_off() noexcept {
 }
 
 void MemEnd::on_cancel() noexcept {
-  if (!unsent_.empty()) cut_ = true;
+  if (owes()) cut_ = true;
   unsent_.clear();
   if (watch_) watch_->saw_error();   // whoever waits for somebody else meanwhile must learn that this end is gone
   if (reading_) worker().ready(*reading_);

@@ -14,6 +14,7 @@ namespace net {
 struct MemPipe {
   size_t capacity = 64 * 1024;
   size_t max_read = 128 * 1024;        // bytes of one read: 1 shows every split point
+  bool splices = false;                // bulk passes through kernel pipes, as between sockets
   base::SocketAddress a_address{}, b_address{};
   base::OriginalDst original_dst{};    // what the `a` side reports (the proxy's end)
 };
@@ -25,6 +26,7 @@ class MemStream : public Stream {
   virtual bool peer_gone() const noexcept = 0;      // the other end was destroyed or reset
   virtual bool got_reset() const noexcept = 0;      // … by reset()
   virtual size_t unread_bytes() const noexcept = 0; // written by the peer and not read yet
+  virtual size_t stuck_in_pipe() const noexcept = 0; // the peer writes them from a pipe, and they do not fit
 
  protected:
   using Stream::Stream;

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "net/pipe.h"
 #include "net/worker.h"
 
 namespace net {
@@ -159,6 +160,137 @@ TEST(MemStream, Unread_ComesFirstLastCallFirst) {
   ends.worker.spawn(read_all(*ends.b, ends.got, ends.read_end, ends.read_over));
   ends.worker.poll();
   EXPECT_EQ(ends.got, "hello, world");
+}
+
+TEST(MemStream, CancelBehindAFin_StillNoCleanEnd) {
+  Ends ends({.capacity = 4});
+  ends.worker.spawn(write_all(*ends.b, "0123456789", 10, ends.write_end, ends.write_over));
+  ends.worker.poll();
+  ends.b->shutdown_write();
+  ends.b->cancel({.code = base::Code::kTimeout});
+  ends.worker.spawn(read_all(*ends.a, ends.got, ends.read_end, ends.read_over));
+  ends.worker.poll();
+  EXPECT_EQ(ends.got, "0123");
+  EXPECT_FALSE(ends.read_over) << "the FIN stood behind bytes that were dropped";
+  ends.b.reset();
+  ends.worker.poll();
+  EXPECT_TRUE(ends.read_over && !ends.read_end);
+}
+
+// What a pump does with bulk: from one connection to another, through a kernel pipe.
+Task<> relay(Stream& from, Stream& to, size_t at_most, Result<>& end, bool& over) {
+  over = false;
+  PipeLoan pipe = from.worker().lend_pipe();
+  for (;;) {
+    const auto read = co_await from.read_into(*pipe, at_most);
+    if (!read) end = std::unexpected(read.error());
+    if (!read || pipe->held() == 0) break;
+    end = co_await to.write_from(*pipe);
+    if (!end) break;
+  }
+  if (end) to.shutdown_write();
+  over = true;
+}
+
+struct Relay {
+  explicit Relay(const MemPipe& options) {
+    auto in = mem_pipe(worker, options), out = mem_pipe(worker, options);
+    from = std::move(in.first);
+    source = std::move(in.second);
+    to = std::move(out.first);
+    drain = std::move(out.second);
+  }
+  void begin(const std::string& text, size_t at_most) {
+    worker.spawn(relay(*from, *to, at_most, relay_end, relay_over));
+    worker.spawn(write_all(*source, text, text.size(), write_end, write_over));
+    worker.poll();
+  }
+  void read() {
+    worker.spawn(read_all(*drain, got, read_end, read_over));
+    worker.poll();
+  }
+  Worker worker{{.manual_clock = true}};
+  std::unique_ptr<MemStream> from, source, to, drain;
+  std::string got;
+  Result<> relay_end, write_end, read_end;
+  bool relay_over = false, write_over = false, read_over = false;
+};
+
+TEST(MemStreamPipe, EveryCapacityAndReadSize_DeliversEveryByteInOrder) {
+  std::string text;
+  for (int i = 0; i < 5'000; ++i) text += static_cast<char>('a' + i * 7 % 26);
+  for (const size_t capacity : {1, 7, 4096, 65536}) {
+    for (const size_t at_most : {1, 1000, 1'000'000}) {
+      Relay r({.capacity = capacity, .splices = true});
+      r.begin(text, at_most);
+      r.read();
+      EXPECT_TRUE(r.write_over && !r.relay_over);
+      r.source->shutdown_write();
+      r.worker.poll();
+      EXPECT_TRUE(r.relay_over && r.relay_end && r.read_over && r.read_end);
+      EXPECT_TRUE(r.got == text) << capacity << ' ' << at_most;
+    }
+  }
+}
+
+TEST(MemStreamPipe, WhoReadsNothing_LeavesBytesStuckAndTheEndBehindThem) {
+  Relay r({.capacity = 100, .splices = true});
+  r.begin(std::string(100, 'x'), 1000);
+  EXPECT_EQ(r.drain->stuck_in_pipe(), 0u);
+  r.worker.spawn(write_all(*r.source, std::string(60, 'y'), 60, r.write_end, r.write_over));
+  r.worker.poll();
+  EXPECT_EQ(r.drain->stuck_in_pipe(), 60u);
+  r.to->shutdown_write();
+  EXPECT_EQ(r.drain->stuck_in_pipe(), 60u);
+  r.worker.advance(1s);
+  r.read();
+  EXPECT_TRUE(r.read_over && r.read_end);
+  EXPECT_EQ(r.got, std::string(100, 'x') + std::string(60, 'y'));
+  EXPECT_EQ(r.to->last_drained(), r.worker.now());
+  r.source->shutdown_write();
+  r.worker.poll();
+  EXPECT_TRUE(r.relay_over && r.relay_end);
+}
+
+TEST(MemStreamPipe, ResetOrLossOfTheReader_EndsTheWriteWithBytesInThePipe) {
+  for (const bool loss : {false, true}) {
+    Relay r({.capacity = 10, .splices = true});
+    r.begin(std::string(10, 'x'), 1000);
+    r.worker.spawn(write_all(*r.source, "0123456789", 10, r.write_end, r.write_over));
+    r.worker.poll();
+    ASSERT_EQ(r.drain->stuck_in_pipe(), 10u);
+    if (loss) r.drain.reset();
+    else r.drain->reset();
+    r.worker.poll();
+    ASSERT_TRUE(r.relay_over && !r.relay_end);
+    EXPECT_EQ(r.relay_end.error().code, base::Code::kReset);
+  }
+}
+
+TEST(MemStreamPipe, Cancel_DropsWhatIsStuckAndThePeerSeesNoCleanEnd) {
+  Relay r({.capacity = 10, .splices = true});
+  r.begin(std::string(10, 'x'), 1000);
+  r.worker.spawn(write_all(*r.source, "0123456789", 10, r.write_end, r.write_over));
+  r.worker.poll();
+  ASSERT_EQ(r.drain->stuck_in_pipe(), 10u);
+  r.to->cancel({.code = base::Code::kTimeout});
+  r.worker.poll();
+  ASSERT_TRUE(r.relay_over && !r.relay_end);
+  EXPECT_EQ(r.relay_end.error().code, base::Code::kTimeout);
+  r.read();
+  EXPECT_FALSE(r.read_over);
+  r.to.reset();
+  r.worker.poll();
+  EXPECT_TRUE(r.read_over && !r.read_end);
+  EXPECT_EQ(r.got, std::string(10, 'x'));
+}
+
+TEST(MemStreamPipe, UnreadBytesInFront_SayThatItDoesNotSplice) {
+  Relay r({.splices = true});
+  EXPECT_TRUE(r.from->splices());
+  r.from->unread(bytes_of("x"));
+  EXPECT_FALSE(r.from->splices());
+  EXPECT_FALSE(Ends().a->splices());
 }
 
 TEST(MemStream, FailAt_TheNthAndAllAfter) {

@@ -72,11 +72,24 @@ ssize_t Pipe::drain(int socket) noexcept {
 ssize_t Pipe::put_from(int socket, std::span<std::byte> through) noexcept {
   const ssize_t n = ::recv(socket, through.data(), std::min(through.size(), size_t{kLeast}), MSG_DONTWAIT);
   if (n <= 0) return n;
-  const ssize_t put = ::write(write_end_, through.data(), static_cast<size_t>(n));   // it is empty, and that is its least size
-  if (put > 0) held_ += static_cast<size_t>(put);
-  if (put == n) return n;
+  const auto came = static_cast<size_t>(n);
+  if (put(through.first(came)) == came) return n;        // it is empty, and that is its least size
   errno = EIO;                                           // bytes are gone: the connection must not look whole
   return -1;
+}
+
+size_t Pipe::put(std::span<const std::byte> bytes) noexcept {
+  const ssize_t n = ::write(write_end_, bytes.data(), bytes.size());
+  const size_t moved = n > 0 ? static_cast<size_t>(n) : 0;
+  held_ += moved;
+  return moved;
+}
+
+size_t Pipe::take(std::span<std::byte> into) noexcept {
+  const ssize_t n = ::read(read_end_, into.data(), into.size());
+  const size_t moved = n > 0 ? static_cast<size_t>(n) : 0;
+  held_ -= moved;
+  return moved;
 }
 
 std::unique_ptr<Pipe> PipePool::take() noexcept {

@@ -26,6 +26,9 @@ class Pipe {
   ssize_t drain(int socket) noexcept;
   // What fill() does, by way of `through`, where the kernel does not splice; at most 64 KiB, and only while nothing is held.
   ssize_t put_from(int socket, std::span<std::byte> through) noexcept;
+  // For streams that are no sockets: what fits of `bytes` goes in, what is held comes out, up to the size of `into`. How much it was.
+  size_t put(std::span<const std::byte> bytes) noexcept;
+  size_t take(std::span<std::byte> into) noexcept;
 
  private:
   Pipe(int read_end, int write_end, size_t capacity) noexcept : read_end_(read_end), write_end_(write_end), capacity_(capacity) {}
