@@ -30,6 +30,10 @@ enum class State : uint8_t {
   kEarlyAnswer,          // half an answer to half a request
   kTunnel,
   kLinger,               // the answer was early and whole, the client has not gone yet
+  kSplicedBody,          // as kBodyCounted, but through a kernel pipe, which is empty
+  kSplicedBodyClientSlow,      // as kBodyClientSlow, and bytes are stuck in the pipe
+  kSplicedUpload,              // as kUploadClientSlow: the pipe is empty
+  kSplicedUploadUpstreamSlow,  // as kUploadUpstreamSlow: bytes are stuck in it
   kCount
 };
 
@@ -81,10 +85,25 @@ inline constexpr std::array<StateRow, static_cast<size_t>(State::kCount)> kState
     {"early answer",         true,  false,    false,      true},
     {"tunnel",               true,  true,     true,       true},
     {"linger",               false, false,    false,      false},
+    {"spliced body",         true,  true,     true,       true},
+    {"spliced body, slow client", true, true, true,       true},
+    {"spliced upload, slow client", true, false, false,   false},
+    {"spliced upload, slow upstream", true, false, true,  false},
 }};
 inline constexpr std::array<const char*, static_cast<size_t>(Event::kCount)> kEvents{
     "client resets", "client half-closes", "upstream resets", "upstream ends", "upstream answers", "idle timeout", "head timeout",
     "route timeout", "stream idle", "drain begins", "drain deadline", "snapshot swap", "endpoint removal", "shedding"};
+
+// The state in which the same bytes are copied: which way they go must make no difference to anybody.
+constexpr State as_copied(State s) noexcept {
+  switch (s) {
+    case State::kSplicedBody: return State::kBodyCounted;
+    case State::kSplicedBodyClientSlow: return State::kBodyClientSlow;
+    case State::kSplicedUpload: return State::kUploadClientSlow;
+    case State::kSplicedUploadUpstreamSlow: return State::kUploadUpstreamSlow;
+    default: return s;
+  }
+}
 
 constexpr const StateRow& row(State s) noexcept { return kStates[static_cast<size_t>(s)]; }
 constexpr const char* name(Event e) noexcept { return kEvents[static_cast<size_t>(e)]; }
@@ -101,7 +120,7 @@ struct Verdict {
 class Oracle {
  public:
   explicit Oracle(State at)
-      : at_(at), status_(at == State::kTunnel ? 101 : row(at).answered ? 200 : 0), waited_for_slot_(at == State::kWaitingForSlot) {}
+      : at_(as_copied(at)), status_(at == State::kTunnel ? 101 : row(at).answered ? 200 : 0), waited_for_slot_(at == State::kWaitingForSlot) {}
 
   void happens(Event e) {
     if (decided_) return;

@@ -24,7 +24,9 @@ using routing::Direction;
 constexpr std::chrono::milliseconds kStep = 10s, kSlack = 100ms;   // a timer of the pair, and what may be added to it
 constexpr std::string_view kAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhelloworld";
 constexpr std::string_view kBody = "helloworld", kLastChunk = "0\r\n\r\n";
-const std::string kUpload(200'000, 'u'), kLong = std::string(60'000, 'l');
+const std::string kUpload(200'000, 'u'), kLong(60'000, 'l'), kTwiceLong = kLong + kLong;
+const std::string kBulk(300'000, 'b');     // worth a pipe
+const std::string kBulkBegins = kBulk.substr(0, 30'000), kBulkRest = kBulk.substr(kBulkBegins.size());
 
 // One connection for everything: whoever keeps one that he must give back stops the next request.
 std::string mesh(std::chrono::milliseconds route_timeout, int retries, bool endpoints) {
@@ -121,6 +123,7 @@ class Life : World {
   Peer& client(size_t capacity = 64 * 1024) {
     net::MemPipe pipe;
     pipe.capacity = capacity;
+    pipe.splices = splices_;
     pipe.a_address = {*base::Ip::parse("10.0.0.1"), static_cast<uint16_t>(case_.direction == Direction::kGateway ? 80 : 15001)};
     pipe.b_address = {*base::Ip::parse("10.0.0.9"), 40000};
     pipe.original_dst = {{*base::Ip::parse("10.96.0.9"), 80}, true};
@@ -129,6 +132,7 @@ class Life : World {
   void begin();
   void begin_upload(std::string_view head_and_body, std::string rest);
   void begin_answer(std::string_view head_and_body, std::string rest);
+  void begin_spliced_answer();
   void ask(std::string_view path);
   void act(Event e);
   void pass(Event e);
@@ -146,6 +150,9 @@ class Life : World {
   const Case case_;
   const std::chrono::milliseconds timeout_;
   const int retries_;
+  const State like_ = lifecycle::as_copied(case_.state);
+  const bool splices_ = like_ != case_.state;
+  std::string_view body_ = kBody;            // of the whole answer
   Peer* main_ = nullptr;
   Peer* other_server_ = nullptr;             // busy with the request before ours
   std::string client_rest_, server_rest_;    // what each side still owes
@@ -166,8 +173,17 @@ void Life::begin_answer(std::string_view head_and_body, std::string rest) {
   server_rest_ = std::move(rest);
 }
 
+// Only what comes behind the head alone passes through a pipe.
+void Life::begin_spliced_answer() {
+  ask("/main");
+  begin_answer(fmt::format("Content-Length: {}\r\n\r\n", kBulk.size()), kBulkRest);
+  body_ = kBulk;
+  servers_.back()->say(kBulkBegins);
+}
+
 void Life::begin() {
-  const bool slow_reader = case_.state == State::kBodyClientSlow;
+  const bool slow_reader = like_ == State::kBodyClientSlow;
+  dialer_.splices = splices_;
   main_ = &client(slow_reader ? 1024 : 64 * 1024);
   if (!slow_reader) main_->listen();
   switch (case_.state) {
@@ -238,7 +254,8 @@ void Life::begin() {
       return begin_answer("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "5\r\nworld\r\n0\r\nx-sum: 1\r\n\r\n");
     case State::kBodyClientSlow:
       ask("/main");
-      return begin_answer("Content-Length: " + std::to_string(2 * kLong.size()) + "\r\n\r\n" + kLong, kLong);
+      body_ = kTwiceLong;
+      return begin_answer("Content-Length: " + std::to_string(kTwiceLong.size()) + "\r\n\r\n" + kLong, kLong);
     case State::kEarlyAnswer:
       begin_upload("Content-Length: 5\r\n\r\nab", "cde");
       return begin_answer("Content-Length: 10\r\n\r\nhello", "world");
@@ -253,6 +270,27 @@ void Life::begin() {
       server().say(std::string(kAnswer));
       server_rest_.clear();
       ASSERT_TRUE(main_->got.ends_with(kBody));
+      return;
+    case State::kSplicedBody:
+      begin_spliced_answer();
+      ASSERT_TRUE(main_->got.ends_with(kBulkBegins));
+      return;
+    case State::kSplicedBodyClientSlow:
+      begin_spliced_answer();
+      ASSERT_GT(main_->stream->stuck_in_pipe(), 0u);
+      return;
+    case State::kSplicedUpload:
+      begin_upload(fmt::format("Content-Length: {}\r\n\r\n", kBulk.size()), kBulkRest);
+      server();
+      main_->say(kBulkBegins);
+      ASSERT_TRUE(servers_.back()->got.ends_with(kBulkBegins));
+      return;
+    case State::kSplicedUploadUpstreamSlow:
+      dialer_.capacity = 4096;
+      begin_upload(fmt::format("Content-Length: {}\r\n\r\n", kBulk.size()), "");
+      accept();
+      main_->say(kBulk);
+      ASSERT_GT(servers_.back()->stream->stuck_in_pipe(), 0u);
       return;
     case State::kCount: return;
   }
@@ -306,7 +344,7 @@ void Life::pass_time() {
 }
 
 void Life::pass(Event e) {
-  while (!dialer_.servers.empty() && case_.state != State::kUploadUpstreamSlow) server();
+  while (!dialer_.servers.empty() && like_ != State::kUploadUpstreamSlow) server();
   act(e);
   if (is_timer(e)) pass_time();
   else settle();
@@ -370,7 +408,7 @@ void Life::finish() {
 
 // A request that its client never finished must not look whole to upstream.
 void Life::judge_upstream() {
-  const bool whole = case_.state == State::kUploadUpstreamSlow || (!client_reset_ && !client_fin_);
+  const bool whole = like_ == State::kUploadUpstreamSlow || (!client_reset_ && !client_fin_);
   for (const auto& s : servers_) {
     for (const Message& m : messages(s->got, s->broken ? Ending::kBroken : Ending::kOpen, false)) {
       if (m.first_line.starts_with("POST /main ")) EXPECT_TRUE(whole || !m.complete) << m.head << m.body;
@@ -388,7 +426,7 @@ void Life::judge_client(const std::string& flags, int status) {
   if (client_reset_ || finals.size() > 1) return;
   if (status == 0) EXPECT_TRUE(finals.empty()) << main_->got;
   // A client that reads nothing in time loses what it was sent: an RST follows. So does one that goes while we write.
-  const bool may_miss_it = case_.state == State::kBodyClientSlow || (case_.at_once && flags.ends_with("DC"));
+  const bool may_miss_it = like_ == State::kBodyClientSlow || (case_.at_once && flags.ends_with("DC"));
   if (status == 0 || finals.empty()) {
     EXPECT_TRUE(status == 0 || may_miss_it) << "logged, but the client has nothing";
     return;
@@ -398,7 +436,7 @@ void Life::judge_client(const std::string& flags, int status) {
   const bool whole = flags == "-" || status >= 400;
   EXPECT_EQ(finals[0].complete, whole) << main_->got.substr(0, 400);
   if (flags == "-" && case_.state == State::kBodyUntilClose) EXPECT_TRUE(kBody.starts_with(finals[0].body)) << finals[0].body;
-  else if (flags == "-") EXPECT_EQ(finals[0].body, case_.state == State::kBodyClientSlow ? kLong + kLong : kBody);
+  else if (flags == "-") EXPECT_EQ(finals[0].body, body_);
   if (!whole) EXPECT_TRUE(main_->ended) << "an answer that stops must end the connection";
 }
 

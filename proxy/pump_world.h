@@ -89,6 +89,7 @@ class MemDialer final : public upstream::Dialer {
   int refuse = 0;
   bool silent = false;
   size_t capacity = 64 * 1024;
+  bool splices = false;
   std::vector<base::SocketAddress> dialled;
   std::deque<Server> servers;
   std::vector<Silent*> waiting;
@@ -97,7 +98,7 @@ class MemDialer final : public upstream::Dialer {
   static constexpr Error kRefused{.code = base::Code::kConnect, .origin = base::Origin::kUpstream, .retry = base::Retry::kAlways,
                                   .detail = base::Detail::kUpstreamConnectFailure, .sys = 111};
   std::unique_ptr<net::Stream> connect(const base::SocketAddress& to) {
-    auto [ours, theirs] = net::mem_pipe(worker_, {.capacity = capacity, .a_address = {}, .b_address = to});
+    auto [ours, theirs] = net::mem_pipe(worker_, {.capacity = capacity, .splices = splices, .a_address = {}, .b_address = to});
     servers.push_back({to, std::move(theirs)});
     return std::move(ours);
   }
