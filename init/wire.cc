@@ -83,25 +83,52 @@ int Wire::request(Message& message) {
 }
 
 int Wire::dump(Message& message, const std::function<void(std::span<const char>)>& each) {
-  if (fd_ < 0) return -fd_;
+  constexpr int kAttempts = 5;
+  for (int attempt = 0; attempt < kAttempts; ++attempt)
+    if (const auto reply = exchange(message, each); reply.error || !reply.changed) return reply.error;
+  return EAGAIN;
+}
+
+Reply Wire::exchange(Message& message, const std::function<void(std::span<const char>)>& each) {
+  if (fd_ < 0) return {.over = true, .changed = false, .error = -fd_};
   const auto bytes = message.finish(++sequence_);
-  if (::send(fd_, bytes.data(), bytes.size(), 0) < 0) return errno;
+  if (::send(fd_, bytes.data(), bytes.size(), 0) < 0) return {.over = true, .changed = false, .error = errno};
   alignas(nlmsghdr) char buffer[65536];
-  while (true) {
+  Reply all;
+  while (!all.over) {
     const auto got = ::recv(fd_, buffer, sizeof buffer, 0);
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return got < 0 ? errno : EIO;
-    for (std::span<const char> left(buffer, static_cast<size_t>(got)); left.size() >= sizeof(nlmsghdr);) {
-      const auto head = read_as<nlmsghdr>(left.data());
-      if (head.nlmsg_len < sizeof head || head.nlmsg_len > left.size()) return EBADMSG;
-      if (head.nlmsg_seq == sequence_) {
-        if (head.nlmsg_type == NLMSG_DONE) return 0;
-        if (head.nlmsg_type == NLMSG_ERROR) return -read_as<nlmsgerr>(left.data() + NLMSG_HDRLEN).error;
-        each(left.subspan(NLMSG_HDRLEN, head.nlmsg_len - NLMSG_HDRLEN));
-      }
-      left = left.subspan(std::min<size_t>(NLMSG_ALIGN(head.nlmsg_len), left.size()));
-    }
+    if (got <= 0) return {.over = true, .changed = all.changed, .error = got < 0 ? errno : EIO};
+    const auto part = read_reply({buffer, static_cast<size_t>(got)}, sequence_, each);
+    all = {.over = part.over, .changed = all.changed || part.changed, .error = part.error};
   }
+  return all;
+}
+
+Reply read_reply(std::span<const char> datagram, uint32_t sequence, const std::function<void(std::span<const char>)>& each) {
+  Reply out;
+  const auto ended = [&](int error) {
+    out.over = true;
+    out.error = error;
+    return out;
+  };
+  while (datagram.size() >= sizeof(nlmsghdr)) {
+    const auto head = read_as<nlmsghdr>(datagram.data());
+    if (head.nlmsg_len < sizeof head || head.nlmsg_len > datagram.size()) return ended(EBADMSG);
+    if (head.nlmsg_seq == sequence) {
+      const auto body = datagram.subspan(NLMSG_HDRLEN, head.nlmsg_len - NLMSG_HDRLEN);
+      out.changed = out.changed || (head.nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+      const bool done = head.nlmsg_type == NLMSG_DONE;
+      if (done || head.nlmsg_type == NLMSG_ERROR) {
+        // Both begin with 0 or a negative errno; a list without a word about its end has come to it.
+        if (body.size() < sizeof(int)) return ended(done ? 0 : EBADMSG);
+        return ended(-std::min(0, read_as<int>(body.data())));
+      }
+      each(body);
+    }
+    datagram = datagram.subspan(std::min<size_t>(NLMSG_ALIGN(head.nlmsg_len), datagram.size()));
+  }
+  return out;
 }
 
 }  // namespace init

@@ -52,6 +52,15 @@ class Message {
   std::vector<char> bytes_;
 };
 
+// What a datagram of the kernel's answer says about the whole of it.
+struct Reply {
+  bool over = false;     // nothing comes behind it
+  bool changed = false;  // what is listed changed meanwhile, so something may be missing
+  int error = 0;         // errno
+};
+// Answers to other questions than number `sequence` are skipped; `each` as in Wire::dump.
+Reply read_reply(std::span<const char> datagram, uint32_t sequence, const std::function<void(std::span<const char>)>& each);
+
 // A netlink socket in the network namespace in which it was opened. Every call is one exchange that waits for the answer.
 class Wire {
  public:
@@ -64,10 +73,13 @@ class Wire {
 
   // 0 or errno.
   int request(Message& message);
-  // The same; `each` gets what every object holds behind its netlink header.
+  // The same; `each` gets what every object holds behind its netlink header. A list that changes while it is told is asked for
+  // again, so an object may come more than once; EAGAIN when it changes all the time.
   int dump(Message& message, const std::function<void(std::span<const char>)>& each);
 
  private:
+  Reply exchange(Message& message, const std::function<void(std::span<const char>)>& each);
+
   int fd_;
   uint32_t sequence_ = 0;
 };
