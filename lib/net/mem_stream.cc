@@ -45,6 +45,7 @@ class MemEnd final : public MemStream {
   bool peer_gone() const noexcept override { return !peer_ || got_reset_; }
   bool got_reset() const noexcept override { return got_reset_; }
   size_t unread_bytes() const noexcept override { return inbox_.size(); }
+  size_t came_by_pipe() const noexcept override { return by_pipe_; }
   size_t stuck_in_pipe() const noexcept override { return peer_ && peer_->drains() ? peer_->writing_->pipe->held() : 0; }
 
  private:
@@ -70,6 +71,7 @@ class MemEnd final : public MemStream {
   const MemPipe options_;
   const bool is_a_;
   Slab unread_, inbox_, unsent_;         // put back; written by the peer; not fitting into the peer's inbox
+  size_t by_pipe_ = 0;
   size_t operations_ = 0, fail_at_ = 0;  // 0: never
   Error fail_why_{};
   bool fin_wanted_ = false;              // ours, behind what we owe
@@ -184,6 +186,7 @@ size_t MemEnd::drain(Pipe& pipe) {
     peer_->inbox_.append(std::span(through).first(n));
     moved += n;
   }
+  peer_->by_pipe_ += moved;
   if (moved > 0) peer_->arrived();
   return moved;
 }

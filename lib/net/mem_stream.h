@@ -27,6 +27,7 @@ class MemStream : public Stream {
   virtual bool got_reset() const noexcept = 0;      // … by reset()
   virtual size_t unread_bytes() const noexcept = 0; // written by the peer and not read yet
   virtual size_t stuck_in_pipe() const noexcept = 0; // the peer writes them from a pipe, and they do not fit
+  virtual size_t came_by_pipe() const noexcept = 0; // … and these did, since the beginning
 
  protected:
   using Stream::Stream;

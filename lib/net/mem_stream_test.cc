@@ -240,6 +240,7 @@ TEST(MemStreamPipe, WhoReadsNothing_LeavesBytesStuckAndTheEndBehindThem) {
   r.worker.spawn(write_all(*r.source, std::string(60, 'y'), 60, r.write_end, r.write_over));
   r.worker.poll();
   EXPECT_EQ(r.drain->stuck_in_pipe(), 60u);
+  EXPECT_EQ(r.drain->came_by_pipe(), 100u);
   r.to->shutdown_write();
   EXPECT_EQ(r.drain->stuck_in_pipe(), 60u);
   r.worker.advance(1s);
