@@ -26,6 +26,8 @@ chmod -R u+w "$work/rig"
 # The rig looks for a listener of IPv4; ours is one of both families and stands in the kernel's other table.
 sed -i -e 's|with open("/proc/%d/net/tcp" % self.p.pid) as f:|with open("/proc/%d/net/tcp" % self.p.pid) as f, open("/proc/%d/net/tcp6" % self.p.pid) as g:|' \
   -e 's|mine = f.read()$|mine = f.read() + g.read()|' -e 's|\[0-9A-F\]{8}%s\[0-9A-F:\]+ 0A|(?:[0-9A-F]{8}){1,4}%s[0-9A-F:]+ 0A|' "$work/rig/measure.py"
+# The load's own ports reach down to 10,000 here. One of them on a listener's port would keep that proxy from starting.
+sed -i 's|net.ipv4.ip_local_port_range="10000 65000"|& net.ipv4.ip_local_reserved_ports=15000-15099|' "$work/rig/topo.sh"
 grep -q 'g.read()' "$work/rig/measure.py" || { echo 'the rig has changed: compare.sh does not find where it waits for a listener' >&2; exit 1; }
 
 cp "$binary" "$PF_RUN/sluice/sluice-proxy"
@@ -64,7 +66,6 @@ if command -v envoy >/dev/null; then
 else
   echo 'envoy is not in PATH: left out' >&2
 fi
-# Ours first: the load's own ports reach down to 10,000 here, and thousands of idle ones may take the one of a listener.
 cat >"$work/once" <<'END'
 sluice-http out sys:1:2000 sys:64:20000 idle:9000
 sluice-tcp out idle:9000

@@ -14,7 +14,8 @@ inline constexpr Error kStreamIdle{.code = base::Code::kTimeout, .detail = base:
 
 // Cancels `target` when for `most` (0: never) no byte has moved. Whoever has moved some says so with progress(). A write to a
 // slow peer is one step however long it is, a whole pipe at times; so before anything is cut the streams are asked whether
-// their peers have taken a part of it. A peer that reads steadily, however little, is not idle.
+// their peers have taken a part of it. A peer that reads steadily, however little, is not idle. When it took it, within the
+// last `most`, a socket does not tell, so one that stops is cut after `most` at the earliest and twice that at the latest.
 class StreamIdle final : private net::Timer {
  public:
   StreamIdle(net::Worker& worker, net::Cancellable& target, std::chrono::milliseconds most) noexcept : Timer(worker), target_(target), most_(most) {}

@@ -32,7 +32,7 @@ bool allowed(const int* ends) noexcept {
 
 }  // namespace
 
-std::unique_ptr<Pipe> Pipe::open() noexcept {
+std::unique_ptr<Pipe> Pipe::open(bool& refused) noexcept {
   int ends[2];
   if (::pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0) return nullptr;
   int capacity = ::fcntl(ends[1], F_SETPIPE_SZ, kWanted);
@@ -43,7 +43,8 @@ std::unique_ptr<Pipe> Pipe::open() noexcept {
     ::close(ends[1]);
     return nullptr;
   }
-  return capacity >= kLeast && allowed(ends) ? std::move(pipe) : nullptr;
+  refused = !allowed(ends);
+  return capacity >= kLeast && !refused ? std::move(pipe) : nullptr;
 }
 
 Pipe::~Pipe() {
@@ -93,10 +94,10 @@ size_t Pipe::take(std::span<std::byte> into) noexcept {
 }
 
 std::unique_ptr<Pipe> PipePool::take() noexcept {
-  if (lent_ >= kMostLent) return nullptr;
+  if (refused_ || lent_ >= kMostLent) return nullptr;
   std::unique_ptr<Pipe> pipe;
   if (idle_.empty()) {
-    pipe = Pipe::open();
+    pipe = Pipe::open(refused_);
   } else {
     pipe = std::move(idle_.back());
     idle_.pop_back();

@@ -15,7 +15,8 @@ class Worker;
 // A kernel pipe: bytes go through it from socket to socket and never enter the process (splice(2)).
 class Pipe {
  public:
-  static std::unique_ptr<Pipe> open() noexcept;        // null: no descriptors, the user's share of pipe memory is used up, or splice(2) is refused
+  // Null: no descriptors, the user's share of pipe memory is used up, or splice(2) is refused, which `refused` then says.
+  static std::unique_ptr<Pipe> open(bool& refused) noexcept;
   ~Pipe();
   Pipe(const Pipe&) = delete;
   size_t held() const noexcept { return held_; }
@@ -49,6 +50,7 @@ class PipePool {
   static constexpr size_t kMostLent = 32, kKept = 4;
   std::vector<std::unique_ptr<Pipe>> idle_;
   size_t lent_ = 0;
+  bool refused_ = false;                               // for good: nobody lifts a seccomp filter
 };
 
 // A pipe on loan from its worker, given back when this ends; one that still holds bytes is closed with them.

@@ -269,13 +269,13 @@ TEST(OriginalDst, Refused_LeavesNothingBehind) {
 
 struct TcpCall {
   AcquireCancel owner;
+  PickContext pick{};
   std::optional<TcpLease> lease;
   std::optional<Error> error;
 };
 
 net::Task<> connect(Cluster& cluster, TcpCall& call) {
-  const PickContext pick;
-  auto got = co_await cluster.connect_tcp(pick, call.owner);
+  auto got = co_await cluster.connect_tcp(call.pick, call.owner);
   if (got) call.lease.emplace(std::move(*got));
   else call.error = got.error();
 }
@@ -299,6 +299,27 @@ TEST(Tcp, CountsUntilItEnds) {
   world.worker.spawn(connect(*world.cluster, third));
   world.worker.poll();
   EXPECT_TRUE(third.lease);
+}
+
+TEST(Tcp, OriginalDstIsRefused_IsNotListed) {
+  World world(settings([](auto& s) {
+                s.original_dst = true;
+                s.max_connections = 1;
+              }),
+              0);
+  TcpCall first;
+  first.pick.original_dst = address(1);
+  world.worker.spawn(connect(*world.cluster, first));
+  world.worker.poll();
+  ASSERT_TRUE(first.lease);
+  for (int i = 2; i <= 100; ++i) {
+    TcpCall refused;
+    refused.pick.original_dst = address(i);
+    world.worker.spawn(connect(*world.cluster, refused));
+    world.worker.poll();
+    ASSERT_TRUE(refused.error);
+  }
+  EXPECT_EQ(world.cluster->view().endpoints.size(), 1u);
 }
 
 TEST(Tcp, CancelledWhileConnecting_CountsNothing) {

@@ -261,6 +261,7 @@ net::Task<Result<TcpLease>> Pool::connect_tcp(std::shared_ptr<Pool> self, const 
   auto& connections = self->limits_->connections;
   if (connections.fetch_add(1, std::memory_order_relaxed) >= self->settings_->max_connections) {
     connections.fetch_sub(1, std::memory_order_relaxed);
+    self->forget_if_unused(*host);
     co_return std::unexpected(self->overflow("maximum of connections"));
   }
   ++host->active;
