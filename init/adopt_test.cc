@@ -12,6 +12,7 @@
 #include <poll.h>
 
 #include <array>
+#include <chrono>
 #include <memory>
 #include <optional>
 
@@ -257,11 +258,11 @@ TEST(CleanUp, ConnectionsThatTproxyDelivered_AreAnsweredToTheirEnd) {
 }
 
 // As in a sandbox that has only half of netlink.
-bool refuse_netfilter_netlink() {
+bool refuse_netlink(uint32_t protocol) {
   sock_filter program[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 5),
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 3),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2])), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NETLINK_NETFILTER, 0, 1),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2])), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, protocol, 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPROTONOSUPPORT),      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
   const sock_fprog all{.len = std::size(program), .filter = program};
   return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all) == 0;
@@ -273,13 +274,47 @@ TEST(OpenConnections, KernelRefuses_OneWarningAndTheRulesStand) {
     CHECK_THAT(world);
     const auto of = pod(kCases[1]);
     const auto pair = world->connect(true, true);
-    CHECK_THAT(refuse_netfilter_netlink());
+    CHECK_THAT(refuse_netlink(NETLINK_NETFILTER));
     bool done = false;
     const auto said = warnings([&] { done = good(apply_rules(of.options, of.rules)); });
     CHECK_THAT(done && captures(true) && captures(false));
     CHECK_THAT(said ==
                "sluice-init: warning: connections that were open before the rules may break: the kernel's list of connections is "
                "out of reach: Protocol not supported\n");
+    return true;
+  }));
+}
+
+TEST(CleanUp, KernelDoesNotSayWhatIsOpen_WaitsAndWarns) {
+  EXPECT_TRUE(in_namespace([] {
+    const auto world = World::make();
+    CHECK_THAT(world);
+    const auto of = pod(kCases[0]), none = config({});
+    CHECK_THAT(good(apply_rules(of.options, of.rules)));
+    CHECK_THAT(refuse_netlink(NETLINK_SOCK_DIAG));
+    const auto begun = std::chrono::steady_clock::now();
+    bool done = false;
+    const auto said = warnings([&] { done = good(clean_up(none.options, none.rules)); });
+    CHECK_THAT(done && state(true).find("ISTIO") == std::string::npos);
+    CHECK_THAT(std::chrono::steady_clock::now() - begun >= std::chrono::milliseconds(2900));
+    CHECK_THAT(said.starts_with("sluice-init: warning: connections that the proxy has get ") &&
+               said.ends_with("which connections are open: Protocol not supported\n"));
+    return true;
+  }));
+}
+
+TEST(OpenConnections, EntryOfAHandshake_Stays) {
+  EXPECT_TRUE(in_namespace([] {
+    const auto world = World::make();
+    CHECK_THAT(world);
+    const Conntrack::Tuple tuple{{*base::Ip::parse("10.8.0.1"), 5555}, {*base::Ip::parse("10.8.0.2"), kPort}};
+    Conntrack conntrack;
+    for (const auto stage : {Conntrack::Stage::kSynSent, Conntrack::Stage::kSynReceived, Conntrack::Stage::kEstablished}) {
+      CHECK_THAT(conntrack.add(tuple, stage) == true);
+      CHECK_THAT(good(forget_ended_connections(true)));
+      CHECK_THAT(conntrack.add(tuple, stage) == (stage == Conntrack::Stage::kEstablished));  // true: it was not there any more
+      CHECK_THAT(good(conntrack.remove(tuple)));
+    }
     return true;
   }));
 }

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <optional>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "init/adopt.h"
@@ -74,6 +75,13 @@ RuleCounts counts(const FamilyRules& rules) {
   return out;
 }
 
+// Adds what went wrong to what has gone wrong before; both families often fail for the same reason.
+void note(std::string& problems, const Done& done, std::string_view what = {}) {
+  if (done) return;
+  const auto problem = what.empty() ? done.error() : fmt::format("{}: {}", what, done.error());
+  if (problems.find(problem) == std::string::npos) problems += fmt::format("{}{}", problems.empty() ? "" : "; ", problem);
+}
+
 class Session {
  public:
   enum class Purpose : bool { kApply, kCleanUp };
@@ -113,8 +121,10 @@ class Session {
     auto done = options_.native_nftables ? apply_native() : apply_xtables();
     if (done) tell_of_no_hold();
     for (const auto& holding : holdings_)
-      if (done && holding.unread) say(Severity::kWarning, "rules of earlier runs in {} stay: {}", holding.tools.name(), holding.why_not);
+      if (done && holding.unread) say(Severity::kWarning, "rules of earlier runs in {} may stay, they cannot be read: {}", holding.tools.name(), holding.why_not);
     if (done && !unadopted_.empty()) say(Severity::kWarning, "connections that were open before the rules may break: {}", unadopted_);
+    if (done && !unforgotten_.empty())
+      say(Severity::kWarning, "connections with the ends of one that is over may pass by the proxy: {}", unforgotten_);
     return done;
   }
 
@@ -127,6 +137,7 @@ class Session {
       rules_ = wanted;  // the one before may have dropped the hold, and failed all the same
       unheld_.clear();
       unadopted_.clear();
+      unforgotten_.clear();
       auto done = install(*holding);
       if (done) return finish(holding);
       problems += (problems.empty() ? "" : "; then ") + done.error();
@@ -135,25 +146,33 @@ class Session {
   }
 
   Done clean() {
-    // One backend missing from the kernel is normal.
-    if (!holdings_.empty() && std::ranges::none_of(holdings_, &Holding::usable)) return std::unexpected(holdings_.front().why_not);
     if (!options_.dry_run) let_captured_ones_end();
+    std::string left;
     for (auto& holding : holdings_)
+      for (const bool ipv4 : kFamilies) note(left, remove_rules(holding, ipv4), rules_in(holding, ipv4));
+    note(left, remove_native(), kNativeTables);
+    if (!options_.dry_run) {
+      marks_.insert(options_.tproxy_mark);
       for (const bool ipv4 : kFamilies)
-        if (auto done = remove_rules(holding, ipv4); !done) return done;
-    if (auto done = remove_native(); !done) return done;
-    // What cannot be read cannot be called clean.
-    const auto unread = std::ranges::find_if(holdings_, &Holding::unread);
-    const auto all = unread == holdings_.end() ? Done{} : Done(std::unexpected("what could be read is removed, but " + unread->why_not));
-    if (options_.dry_run) return all;
-    marks_.insert(options_.tproxy_mark);
-    for (const bool ipv4 : kFamilies)
-      if (auto done = netlink_.remove_local_routes(ipv4, {marks_, options_.tproxy_table, {}}); !done) return done;
-    if (auto done = netlink_.remove_marker_address(); !done) return done;
-    return all;
+        note(left, netlink_.remove_local_routes(ipv4, {marks_, options_.tproxy_table, {}}), routes_of(ipv4));
+      note(left, netlink_.remove_marker_address(), kMarkerAddress);
+    }
+    // What cannot be read cannot be called clean. One backend missing from the kernel is normal; that none answers is not.
+    const bool blind = std::ranges::none_of(holdings_, &Holding::usable);
+    for (const auto& holding : holdings_)
+      if (holding.unread || blind) note(left, std::unexpected(holding.why_not));
+    if (left.empty()) return {};
+    return std::unexpected("what could be read and removed is gone, but " + left);
   }
 
  private:
+  // What may be left of an earlier run, in words.
+  static constexpr std::string_view kNativeTables = "tables of nft", kMarkerAddress = "the address ::6";
+  static std::string rules_in(const Holding& holding, bool ipv4) {
+    return fmt::format("{} rules in {}", family_name(ipv4), holding.tools.name());
+  }
+  static std::string routes_of(bool ipv4) { return fmt::format("{} routes", family_name(ipv4)); }
+
   // Forced; else where our rules are; else legacy when somebody works with it (two backends in one namespace surprise people);
   // else nft, with the others behind it in case the kernel refuses.
   std::expected<std::vector<Holding*>, std::string> choose() {
@@ -188,7 +207,7 @@ class Session {
     for (const bool ipv4 : kFamilies)
       if (done) done = prepare(ipv4);
     const bool prepared = done.has_value();
-    if (prepared) tracking = meet_open_connections_natively();
+    if (prepared) tracking = meet_open_connections_natively(stale);
     stale.insert(stale.end(), tracking.begin(), tracking.end());
     if (prepared) done = feed_native(stale);
     if (!done && prepared && holds()) {
@@ -319,22 +338,18 @@ class Session {
   // `chosen` is null for native nftables.
   Done finish(const Holding* chosen) {
     std::string left;
-    const auto note = [&](std::string_view what, const Done& done) {
-      if (!done) left += fmt::format("{}{}: {}", left.empty() ? "" : "; ", what, done.error());
-    };
     for (auto& holding : holdings_) {
       if (&holding == chosen || !holding.any_own()) continue;
-      for (const bool ipv4 : kFamilies)
-        note(fmt::format("{} rules in {}", family_name(ipv4), holding.tools.name()), remove_rules(holding, ipv4));
+      for (const bool ipv4 : kFamilies) note(left, remove_rules(holding, ipv4), rules_in(holding, ipv4));
     }
-    if (chosen) note("tables of nft", remove_native());
+    if (chosen) note(left, remove_native(), kNativeTables);
     for (const bool ipv4 : kFamilies) {
       Netlink::Stale stale{marks_, 0, {}};
       if (!rules_.family(ipv4).empty() && needs_tproxy_routes(options_))
         stale.keep = std::pair(options_.tproxy_mark, options_.tproxy_table);
-      note(fmt::format("{} routes", family_name(ipv4)), netlink_.remove_local_routes(ipv4, stale));
+      note(left, netlink_.remove_local_routes(ipv4, stale), routes_of(ipv4));
     }
-    if (rules_.v6.empty()) note("the address ::6", netlink_.remove_marker_address());
+    if (rules_.v6.empty()) note(left, netlink_.remove_marker_address(), kMarkerAddress);
     if (left.empty()) return {};
     return std::unexpected(
         fmt::format("the rules asked for stand, made with {}, but so does something of an earlier run, which "
@@ -376,9 +391,11 @@ class Session {
     for (const std::string_view table : native_tables()) {
       if (!table.ends_with("-nat")) continue;
       if (table.starts_with("inet ")) return Before::kCaptures;  // Istio's
-      const auto counts = table.starts_with("ip ") == ipv4 ? nft_rule_counts(ipv4) : RuleCounts{};
+      if (table.starts_with("ip ") != ipv4) continue;
+      const auto counts = nft_rule_counts(ipv4);
+      if (!counts) return Before::kCaptures;  // a table that cannot be read is left as it is until the new rules come
       size_t here = 0;
-      for (const auto& [chain, count] : counts.value_or(RuleCounts{}))
+      for (const auto& [chain, count] : *counts)
         if (table.ends_with(chain.first)) here += count;
       rules = std::max(rules, here);
     }
@@ -390,49 +407,46 @@ class Session {
   std::optional<Tables> meet_open_connections(const Holding& holding, bool ipv4) {
     const auto was = before(ipv4);
     if (rules_.family(ipv4).empty() || was == Before::kCaptures) return std::nullopt;
-    auto done = forget_ended_connections(ipv4);
-    std::optional<Tables> now;
-    if (somebody_uses_tcp()) {
-      auto tables = was == Before::kTracks ? std::expected<Tables, std::string>() : track_alone(holding, ipv4, holding.ours(ipv4));
-      done = tables ? adopt_open_connections(ipv4) : Done(std::unexpected(tables.error()));
-      if (tables && was == Before::kNothing) now = std::move(*tables);
-    }
-    if (!done) unadopted_ = done.error();
-    return now;
+    note(unforgotten_, forget_ended_connections(ipv4));
+    if (!somebody_uses_tcp()) return std::nullopt;
+    auto tables = was == Before::kTracks ? std::expected<Tables, std::string>() : track_alone(holding, ipv4, holding.ours(ipv4));
+    note(unadopted_, tables ? adopt_open_connections(ipv4) : Done(std::unexpected(tables.error())));
+    return tables && was == Before::kNothing ? std::optional(std::move(*tables)) : std::nullopt;
   }
 
-  // The same with tables of nft. The value: those that it made.
-  std::vector<std::string> meet_open_connections_natively() {
+  // The same with tables of nft; `there`: those of earlier runs. The value: those that it made.
+  std::vector<std::string> meet_open_connections_natively(const std::vector<std::string>& there) {
     RuleSet tracking;
     std::vector<std::string> made;
     std::vector<bool> families;  // where capture begins
-    Done done;
     for (const bool ipv4 : kFamilies) {
       const auto was = before(ipv4);
       if (rules_.family(ipv4).empty() || was == Before::kCaptures) continue;
       families.push_back(ipv4);
-      if (done) done = forget_ended_connections(ipv4);
+      note(unforgotten_, forget_ended_connections(ipv4));
       if (was == Before::kTracks) continue;
-      made.push_back(fmt::format("{} istio-proxy-nat", ipv4 ? "ip" : "ip6"));
+      // One that is there already, without a rule, is replaced as any other of an earlier run.
+      const auto table = fmt::format("{} istio-proxy-nat", ipv4 ? "ip" : "ip6");
+      if (std::ranges::find(there, table) == there.end()) made.push_back(table);
       tracking.family(ipv4) = tracking_alone();
     }
-    if (!somebody_uses_tcp()) made.clear(), families.clear();
-    if (!made.empty()) {
-      done = feed_nft(iptables::nft_text(tracking, {}));
-      if (!done) made.clear(), families.clear();
-    }
-    for (const bool ipv4 : families)
-      if (done) done = adopt_open_connections(ipv4);
-    if (!done) unadopted_ = done.error();
+    if (!somebody_uses_tcp()) return {};
+    if (const auto text = iptables::nft_text(tracking, {}); !text.empty())
+      if (const auto done = feed_nft(text); !done) {
+        note(unadopted_, done);
+        return {};
+      }
+    for (const bool ipv4 : families) note(unadopted_, adopt_open_connections(ipv4));
     return made;
   }
 
   // Connections that the proxy has by our rules: at its ports, or by TPROXY in the name of others.
-  bool has_captured_ones() const {
+  std::expected<bool, std::string> has_captured_ones() const {
     const auto sockets = tcp_sockets();
-    return sockets && std::ranges::any_of(sockets->connections, [&](const Connection& one) {
-             return one.own.port == options_.proxy_port || one.own.port == options_.inbound_port || one.transparent;
-           });
+    if (!sockets) return std::unexpected(sockets.error());
+    return std::ranges::any_of(sockets->connections, [&](const Connection& one) {
+      return one.own.port == options_.proxy_port || one.own.port == options_.inbound_port || one.transparent;
+    });
   }
 
   // Before the rules go: what is on its way through the proxy needs its translation, and the address ::6, to the end. New
@@ -465,10 +479,17 @@ class Session {
     constexpr std::chrono::milliseconds kPatience(3000);
     const auto limit = std::chrono::steady_clock::now() + kPatience;
     SocketEnds ends;
-    while (has_captured_ones()) {
+    while (true) {
+      const auto captured = has_captured_ones();
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(limit - std::chrono::steady_clock::now());
-      if (left.count() <= 0) return;
-      ends.wait(left);
+      if ((captured && !*captured) || left.count() <= 0) return;
+      if (captured) {
+        ends.wait(left);
+        continue;
+      }
+      say(Severity::kWarning, "connections that the proxy has get {} ms to end, and may be cut then: {}", left.count(), captured.error());
+      std::this_thread::sleep_for(left);
+      return;
     }
   }
 
@@ -506,7 +527,7 @@ class Session {
   std::set<uint32_t> marks_;  // of TPROXY rules that earlier runs made
   bool added_route_[2] = {}, added_address_ = false;
   std::string unheld_, unheld_why_;
-  std::string unadopted_;  // why what was open before may break
+  std::string unadopted_, unforgotten_;  // why what was open before may break, and why what is over may still be in the list
 };
 
 std::expected<Session, std::string> begin(const iptables::Options& options, const RuleSet& rules, Session::Purpose purpose) {

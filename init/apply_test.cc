@@ -6,6 +6,7 @@
 #include "init/namespace_testing.h"
 #include "init/native.h"
 #include "init/nft_dump.h"
+#include "init/sockets.h"
 
 namespace init {
 namespace {
@@ -224,6 +225,23 @@ TEST(Apply, NativeNftables_OneBackendAtATimeAndCleanWithoutFlags) {
     CHECK_THAT(native_tables().empty() && !state(true).empty() && output("ip", {"rule"}) == rules);
     return true;
   }));
+}
+
+// Somebody listens, so connections are met first, for which a table of the same name is made.
+TEST(Apply, NativeTableWithoutRules_IsReplaced) {
+  for (const char* emptied : {"flush table ip istio-proxy-nat", "flush table ip6 istio-proxy-nat"})
+    EXPECT_TRUE(in_namespace([&] {
+      const int fd = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      CHECK_THAT(::listen(fd, 1) == 0 && somebody_uses_tcp());
+      const auto pod = config({"-i", "*", "-b", "*", "--enable-ipv6=true", "--native-nftables"});
+      const auto listing = [] { return output("nft", {"--stateless", "list", "ruleset"}); };
+      CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
+      const auto wanted = listing();
+      CHECK_THAT(good(feed_nft(emptied)) && listing() != wanted);
+      CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
+      CHECK_THAT(listing() == wanted);
+      return true;
+    })) << emptied;
 }
 
 TEST(TproxyRules, Listing_JumpsWithTheirHandles) {

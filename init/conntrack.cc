@@ -121,6 +121,8 @@ std::expected<std::vector<Conntrack::Tuple>, std::string> Conntrack::untranslate
     if (body.size() < NLMSG_ALIGN(sizeof(nfgenmsg))) return;
     const auto attributes = body.subspan(NLMSG_ALIGN(sizeof(nfgenmsg)));
     if (ntohl(number_in<uint32_t>(attributes, CTA_STATUS)) & IPS_NAT_MASK || !attribute(attributes, CTA_ZONE).empty()) return;
+    const auto state = number_in<uint8_t>(attribute(attribute(attributes, CTA_PROTOINFO), CTA_PROTOINFO_TCP), CTA_PROTOINFO_TCP_STATE);
+    if (state == TCP_CONNTRACK_SYN_SENT || state == TCP_CONNTRACK_SYN_RECV || state == TCP_CONNTRACK_SYN_SENT2) return;
     if (const auto tuple = tuple_in(attribute(attributes, CTA_TUPLE_ORIG), ipv4)) out.push_back(*tuple);
   });
   if (error) return std::unexpected(failure(error));

@@ -28,7 +28,8 @@ class Conntrack {
   // check. False: it knew it already, and only learns that both directions were seen.
   std::expected<bool, std::string> add(const Tuple& tuple, Stage stage);
   std::expected<void, std::string> remove(const Tuple& tuple);
-  // Those of a family that nobody translates and that are in no zone.
+  // Those of a family that nobody translates and that are in no zone. Handshakes are left out: with SYN cookies they have no
+  // socket, and the kernel drops them after two minutes.
   std::expected<std::vector<Tuple>, std::string> untranslated(bool ipv4);
 
   // Whether the kernel knows any connection of this namespace; costs no netlink. False also when it cannot be known.
