@@ -165,11 +165,12 @@ std::string Netlink::local_route_gap(bool ipv4, uint32_t mark, uint32_t table) {
   const auto ip = fmt::format("ip{}", ipv4 ? "" : " -6");
   std::set<Way> present;
   if (const int error = ways_of(ipv4, {mark}, present); error) return failure(fmt::format("{} rule", ip), error);
-  const bool found = std::ranges::any_of(present, [&](const Way& way) { return way.mark == mark && way.table == table; });
-  if (!found) return fmt::format("TPROXY needs the rule that \"{} rule add fwmark {} lookup {}\" makes", ip, mark, table);
-  if (!defaults_of(ipv4, table).to_lo)
-    return fmt::format("TPROXY needs the route that \"{} route add local default dev lo table {}\" makes", ip, table);
-  return {};
+  std::erase_if(present, [&](const Way& way) { return way.mark != mark; });
+  if (present.empty()) return fmt::format("TPROXY needs the rule that \"{} rule add fwmark {} lookup {}\" makes", ip, mark, table);
+  if (std::ranges::any_of(present, [&](const Way& way) { return defaults_of(ipv4, way.table).to_lo; })) return {};
+  const bool wanted = std::ranges::find(present, table, &Way::table) != present.end();
+  return fmt::format("TPROXY needs the route that \"{} route add local default dev lo table {}\" makes", ip,
+                     wanted ? table : present.begin()->table);
 }
 
 int Netlink::remove_rule(bool ipv4, const Way& way) {
@@ -195,7 +196,14 @@ std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const S
   if (stale.also_table) tables.insert(stale.also_table);
   for (const auto& way : ways) tables.insert(way.table);
   if (stale.keep) tables.erase(stale.keep->second);
-  // The rules go last, so that a run which is killed here leaves what the next one knows us by.
+  const auto remove_rules = [&](bool own) -> std::expected<void, std::string> {
+    for (const auto& way : ways)
+      if (const int error = way.own == own ? remove_rule(ipv4, way) : 0; error)
+        return std::unexpected(failure(fmt::format("ip{} rule del fwmark {} lookup {}", ipv4 ? "" : " -6", way.mark, way.table), error));
+    return {};
+  };
+  // A run that is killed here leaves what the next one knows the rest by: Istio's rules by their route, ours by themselves.
+  if (auto done = remove_rules(false); !done) return done;
   for (const auto of : tables) {
     if (!defaults_of(ipv4, of).to_lo) continue;
     Message route(RTM_DELROUTE, 0, route_header(ipv4));
@@ -204,10 +212,7 @@ std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const S
     if (const int error = wire_.request(route); error && error != ESRCH)
       return std::unexpected(failure(fmt::format("ip{} route del local default dev lo table {}", ipv4 ? "" : " -6", of), error));
   }
-  for (const auto& way : ways)
-    if (const int error = remove_rule(ipv4, way); error)
-      return std::unexpected(failure(fmt::format("ip{} rule del fwmark {} lookup {}", ipv4 ? "" : " -6", way.mark, way.table), error));
-  return {};
+  return remove_rules(true);
 }
 
 std::expected<bool, std::string> Netlink::add_marker_address() {

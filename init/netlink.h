@@ -21,7 +21,8 @@ class Netlink {
   // ip route add local default dev lo table TABLE, ip rule add fwmark MARK lookup TABLE. False when both were there already. A
   // table with another default route is somebody else's, which is an error.
   std::expected<bool, std::string> add_local_route(bool ipv4, uint32_t mark, uint32_t table);
-  // What of these two is missing, in words; empty when both are there.
+  // What of these two is missing, in words; empty when both are there. A rule for the mark may lead to another table that has
+  // the route: rules of other options are as good.
   std::string local_route_gap(bool ipv4, uint32_t mark, uint32_t table);
   // Removes the rules that add_local_route made, those that Istio's program made for one of `marks`, however many (it adds one
   // more at each run), and the routes they lead to, as well as the route out of `also_table`. Istio's are known by a number that
