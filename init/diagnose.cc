@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <vector>
 
 #include "init/native.h"
 #include "init/netlink.h"
 #include "init/nft_dump.h"
+#include "init/say.h"
 #include "init/tools.h"
 #include "iptables/plan.h"
 #include "iptables/trace.h"
@@ -35,6 +37,26 @@ std::vector<Backend> backends(const iptables::Options& options, const iptables::
 std::string sentence(const iptables::Shadow& shadow, std::string_view backend) {
   return fmt::format("{} that is not ours {}: {} ({})", shadow.rule.spec.starts_with("-P ") ? "a policy" : "a rule",
                      shadow.certain ? "decides first" : "may decide first", text(shadow), backend);
+}
+
+bool is_of(std::string_view table, bool ipv4) { return table.starts_with(ipv4 ? "ip " : "ip6 "); }
+
+// Where nothing of ours was found in a family, and no table of family inet. Each of our programs puts both families into one
+// backend, so rules of the other family tell that these are missing, whatever else cannot be read.
+std::string gap_without_own(const iptables::Options& options, bool ipv4, const std::vector<std::string>& native) {
+  constexpr const char* kNone = "there are no rules of ours";
+  if (std::ranges::any_of(native, [&](std::string_view table) { return is_of(table, !ipv4); })) return kNone;
+  for (const auto& tools : Tools::installed({.lock_file = {}, .forced = options.backend}))
+    if (const auto other = tools.save(!ipv4); other && other->has_own_chains()) return kNone;
+  for (const auto& tools : Tools::installed({.lock_file = {}, .forced = options.backend, .all = true})) {
+    const auto saved = tools.save(ipv4);
+    // A kernel without nf_tables has nothing in them.
+    if (saved || (tools.backend() != iptables::Backend::kLegacy && !nft_tables())) continue;
+    say(Severity::kWarning, "{}: whether connections from outside are captured cannot be known: {}", ipv4 ? "IPv4 inbound" : "IPv6 inbound",
+        saved.error());
+    return {};
+  }
+  return kNone;
 }
 
 // Native tables: the base chain and the chain that it leads to have rules.
@@ -77,22 +99,35 @@ std::string gap_for(const iptables::Options& options, const iptables::FamilyRule
   const auto verdict = trace(wanted, inbound);
   const bool tproxy = verdict.kind == iptables::Verdict::Kind::kTproxy;
   std::string gap;
-  bool captured = false;
+  bool captured = false, any_own = false;
+  std::set<uint32_t> marks;  // of the rules that capture
   for (const auto& backend : backends(options, wanted, ipv4)) {
     if (!backend.saved.has_own_chains()) continue;
+    any_own = true;
     const auto there = trace(backend.own, inbound);
-    captured = captured || (there.kind == verdict.kind && there.port == verdict.port);
+    const bool captures = there.kind == verdict.kind && there.port == verdict.port;
+    if (captures) marks.merge(marks_of(backend.saved));
+    captured = captured || captures;
     if (!gap.empty()) continue;
     gap = missing(backend.saved, backend.own, wanted);
     gap = fmt::format("{} ({})", gap.empty() ? "the rules that are there were made for other options" : gap, backend.name);
   }
   if (captured) gap.clear();
   const auto native = native_tables();
-  const auto of_family = [&](std::string_view table) { return table.starts_with(ipv4 ? "ip " : "ip6 "); };
-  if (!captured && std::ranges::any_of(native, of_family)) gap = native_gap(ipv4, tproxy);
+  if (!captured && std::ranges::any_of(native, [&](std::string_view table) { return is_of(table, ipv4); })) {
+    gap = native_gap(ipv4, tproxy);
+    for (const auto& table : native)
+      if (tproxy && is_of(table, ipv4)) marks.merge(native_marks(table));
+  } else if (!any_own && std::ranges::none_of(native, [](std::string_view table) { return table.starts_with("inet "); })) {
+    gap = gap_without_own(options, ipv4, native);
+  }
   if (!gap.empty() || !tproxy) return gap;
   auto netlink = Netlink::open();
-  return netlink ? netlink->local_route_gap(ipv4, options.tproxy_mark, options.tproxy_table) : netlink.error();
+  if (!netlink) return netlink.error();
+  if (marks.empty()) marks.insert(options.tproxy_mark);
+  for (const auto mark : marks)
+    if (gap.empty()) gap = netlink->local_route_gap(ipv4, mark, options.tproxy_table);
+  return gap;
 }
 
 std::optional<std::string> certain_shadow(const iptables::Options& options, const iptables::FamilyRules& wanted, const iptables::Flow& flow,

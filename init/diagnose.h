@@ -15,8 +15,8 @@ std::string diagnose(const iptables::Options& options, const iptables::FamilyRul
                      uint16_t redirect_port);
 
 // What is missing of ours for a connection from outside, which the wanted rules capture: rules of the tables that would turn it
-// to the proxy, and for TPROXY the way to lo. One line; empty when nothing is, also when rules of other options do it. Of native
-// tables only the beginning of the way is looked at.
+// to the proxy, and for TPROXY the way to lo. One line; empty when nothing is, also when rules of other options do it, and, with
+// a warning, where they may stand in a backend that cannot be read. Of native tables only the beginning of the way is looked at.
 std::string gap_for(const iptables::Options& options, const iptables::FamilyRules& wanted, const iptables::Flow& inbound);
 
 // A rule of somebody else that comes first, as far as that can be told without a connection.

@@ -244,13 +244,66 @@ TEST(Probe, ConnectionOfSomebodyElse_DoesNotCount) {
     CHECK_THAT(stray(15001) && stray(15001) && stray(15006));  // wait in the queues already
     const auto outside = *base::SocketAddress::parse("192.0.2.1:15002");
     CHECK_THAT(good(probe({outside, {}, 0, 0, false}, *wanted, *other, std::chrono::seconds(5))));
-    // And without ours among them the first of them is what is told.
     CHECK_THAT(stray(15006));
-    const auto local = *base::SocketAddress::parse("127.0.0.1:15001");
-    const auto done = probe({local, {}, 0, 0, false}, *other, *wanted, std::chrono::seconds(5));
-    CHECK_THAT(!done);
+    const auto error = [&](const char* to) {
+      const auto done = probe({*base::SocketAddress::parse(to), {}, 0, 0, false}, *other, *wanted, std::chrono::seconds(5));
+      return done ? "arrived" : done.error();
+    };
+    CHECK_THAT(error("127.0.0.1:15001") == "the connection to 127.0.0.1:15001 arrived at port 15001 instead of 15006");
+    // And without ours among them the one that came is what is told.
+    const auto somebody = Ear::open(true, 15007);
+    CHECK_THAT(somebody && stray(15006));
+    CHECK_THAT(error("127.0.0.1:15007") == "the connection to 127.0.0.1:15007 arrived as one to 127.0.0.1:15006");
     return true;
   }));
+}
+
+// Nothing of a family is worse than a part of it, and dialling does not tell: the ways out are not there, and this user cannot
+// become the proxy's.
+TEST(Validate, NothingInOneFamily_FailsAndNamesIt) {
+  for (const char* backend : {"--force-iptables-binary=nft", "--native-nftables"})
+    EXPECT_TRUE(in_namespace([&] {
+      CHECK_THAT(add_card() && tool("ip", {"-6", "route", "del", "default"}));
+      auto of = pod({backend});
+      CHECK_THAT(good(apply_rules(of.options, of.rules)));
+      CHECK_THAT(tool("nft", {"flush", "ruleset", "ip6"}));
+      of.options.backend = iptables::Backend::kDetect;  // legacy tables are hidden from this user, and still it is clear
+      CHECK_THAT(become(1000, kAdmin));
+      CHECK_THAT(verdict(of) == "failed: IPv6 inbound: connections from outside are not captured; there are no rules of ours");
+      return true;
+    })) << backend;
+}
+
+// Who cannot read legacy tables does not know whether the rules are there.
+TEST(Validate, NothingInWhatCanBeRead_IsAWarning) {
+  EXPECT_TRUE(in_namespace([] {
+    CHECK_THAT(add_card() && tool("ip", {"-6", "route", "del", "default"}) && tool("ip", {"route", "del", "default"}));
+    auto of = pod();
+    of.options.backend = iptables::Backend::kDetect;
+    CHECK_THAT(become(1000, kAdmin));
+    std::string text;
+    const auto said = warnings([&] { text = verdict(of); });
+    const bool hidden = ::access("/proc/net/ip_tables_names", F_OK) == 0;
+    CHECK_THAT(hidden ? says(text, "nothing could be checked") && says(said, "whether connections from outside are captured cannot be known")
+                      : says(text, "failed: IPv4 inbound: connections from outside are not captured; there are no rules of ours"));
+    return true;
+  }));
+}
+
+TEST(Validate, TproxyRulesOfAnotherMark_TheWayOfThatMarkCounts) {
+  for (const char* backend : {"--force-iptables-binary=nft", "--native-nftables"})
+    EXPECT_TRUE(in_namespace([&] {
+      CHECK_THAT(add_card());
+      const auto made = pod({backend, "-m", "TPROXY", "-t", "512", "-r", "400"}), asked = pod({backend, "-m", "TPROXY"});
+      CHECK_THAT(good(apply_rules(made.options, made.rules)));
+      CHECK_THAT(says(verdict(asked), "IPv4 outbound, ") && verdict(asked).find("failed") == std::string::npos);
+      CHECK_THAT(tool("ip", {"-6", "route", "flush", "table", "400"}));
+      CHECK_THAT(says(verdict(asked), "failed: IPv6 inbound") &&
+                 says(verdict(asked), "\"ip -6 route add local default dev lo table 400\""));
+      CHECK_THAT(tool("ip", {"rule", "del", "fwmark", "512"}));
+      CHECK_THAT(says(verdict(asked), "failed: IPv4 inbound") && says(verdict(asked), "\"ip rule add fwmark 512 lookup 133\""));
+      return true;
+    })) << backend;
 }
 
 TEST(Validate, WithoutPrivilege_WhatThisUserCanDial) {
