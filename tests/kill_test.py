@@ -165,14 +165,15 @@ class Killed:
         print(f'\n  {type(self).__name__}: {PER_BACKEND} kills, {counts}', file=sys.stderr)
         self.assertGreater(counts['half done'], 0)   # kills that come too early or too late would show nothing
 
-    @staticmethod
-    def is_between(table, found, before):
-        """Where connections are open there is a state between two: the kernel follows them and nothing new is captured."""
+    def is_between(self, table, found, old, new):
+        """Between no rules and some, where connections are open, stands: the kernel follows them and nothing new is captured. From
+        one configuration to another there is nothing between."""
         native = isinstance(found, str)
-        if table[-1].endswith('nat'):
+        if table[-1].endswith('nat') and 'nothing' in (old, new):
             lines = re.findall(r'^.*counter.*$', found, re.M) if native else found or []
             return sorted(line.strip() for line in lines) == TRACKING['nft' if native else 'tables']
-        if table[-1].endswith('mangle') and before and found:   # what TPROXY has delivered keeps its rules to the end
+        before = self.golden[old][0].get(table)
+        if table[-1].endswith('mangle') and new == 'nothing' and before and found:   # what TPROXY has delivered keeps its rules
             if native:
                 return found == re.sub(r'^.*jump istio-tproxy\n', '', before, flags=re.M)
             return sorted(found) == sorted(line for line in before if 'ISTIO_TPROXY' not in line)
@@ -195,11 +196,11 @@ class Killed:
         process.stderr.close()
         found = self.look_twice()
         for table in before.keys() | after.keys() | found.keys():
-            if not self.is_between(table, found.get(table), before.get(table)):
+            if not self.is_between(table, found.get(table), old, new):
                 self.assertIn(found.get(table), (before.get(table), after.get(table)), f'{table} after {delay * 1000:.2f} ms')
         self.assertEqual(self.live.ask(), [], f'killed after {delay * 1000:.2f} ms')
         for tool in ('iptables', 'ip6tables'):   # what nat relies on stands before it captures
-            if old == 'nothing' and found.get((tool, 'nat')) and not self.is_between((tool, 'nat'), found[tool, 'nat'], None):
+            if old == 'nothing' and found.get((tool, 'nat')) and not self.is_between((tool, 'nat'), found[tool, 'nat'], old, new):
                 self.assertEqual({key for key in after if key[0] == tool}, {key for key in found if key[0] == tool})
         self.run_to_the_end(new)
         healed = self.look()
