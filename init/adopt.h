@@ -14,8 +14,8 @@ namespace init {
 // afterwards. The error is one line; what has been added until then stays.
 std::expected<void, std::string> adopt_open_connections(bool ipv4);
 
-// Takes out of the kernel's list what is over, handshakes apart. An earlier run's rules may have gone in the middle of a connection, whose end the
-// kernel did not see; the next one with the same two ends would count as that one, and pass by the rules.
+// Takes out of the kernel's list what is over, handshakes apart. An earlier run's rules may have gone in the middle of a connection, whose
+// end the kernel did not see; the next one with the same two ends would count as that one, and pass by the rules.
 std::expected<void, std::string> forget_ended_connections(bool ipv4);
 
 }  // namespace init

@@ -121,7 +121,8 @@ class Session {
     auto done = options_.native_nftables ? apply_native() : apply_xtables();
     if (done) tell_of_no_hold();
     for (const auto& holding : holdings_)
-      if (done && holding.unread) say(Severity::kWarning, "rules of earlier runs in {} may stay, they cannot be read: {}", holding.tools.name(), holding.why_not);
+      if (done && holding.unread)
+        say(Severity::kWarning, "rules of earlier runs in {} may stay, they cannot be read: {}", holding.tools.name(), holding.why_not);
     if (done && !unadopted_.empty()) say(Severity::kWarning, "connections that were open before the rules may break: {}", unadopted_);
     if (done && !unforgotten_.empty())
       say(Severity::kWarning, "connections with the ends of one that is over may pass by the proxy: {}", unforgotten_);

@@ -235,7 +235,8 @@ TEST(NoPrivilege, CleanUpOfLegacyRules_RemovesTheRestAndFails) {
         return error_of(apply_rules(of.options, of.rules));
       };
       const auto said = user == 0 ? warnings([&] { (void)as(user, kAdmin, apply); }) : "";
-      CHECK_THAT(user != 0 || one_line_with(said, {"warning: rules of earlier runs in iptables-legacy may stay, they cannot be read: ", "NET_RAW"}));
+      CHECK_THAT(user != 0 ||
+                 one_line_with(said, {"warning: rules of earlier runs in iptables-legacy may stay, they cannot be read: ", "NET_RAW"}));
       CHECK_THAT(as(user, kAdmin | kRaw, clean) == "done");
       CHECK_THAT(output("iptables-legacy-save", {}).find("ISTIO") == std::string::npos);
       return true;

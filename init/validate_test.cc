@@ -284,8 +284,9 @@ TEST(Validate, NothingInWhatCanBeRead_IsAWarning) {
     std::string text;
     const auto said = warnings([&] { text = verdict(of); });
     const bool hidden = ::access("/proc/net/ip_tables_names", F_OK) == 0;
-    CHECK_THAT(hidden ? says(text, "nothing could be checked") && says(said, "whether connections from outside are captured cannot be known")
-                      : says(text, "failed: IPv4 inbound: connections from outside are not captured; there are no rules of ours"));
+    CHECK_THAT(hidden
+                   ? says(text, "nothing could be checked") && says(said, "whether connections from outside are captured cannot be known")
+                   : says(text, "failed: IPv4 inbound: connections from outside are not captured; there are no rules of ours"));
     return true;
   }));
 }
