@@ -93,6 +93,8 @@ doc::Node environment(const doc::Node& pod, const Owner& owner, const Choices& c
            variable("ISTIO_META_CLUSTER_ID", s.cluster),
            field_variable("ISTIO_META_NODE_NAME", "spec.nodeName"),
            variable("ISTIO_META_INTERCEPTION_MODE", s.interception)};
+  // So that the proxy knows, where the list holds for the whole mesh, whether its canary is captured.
+  if (s.interception == "TPROXY") items.push_back(variable("ISTIO_META_INCLUDE_INBOUND_PORTS", s.include_inbound_ports));
   if (!s.network.empty()) items.push_back(variable("ISTIO_META_NETWORK", s.network));
   if (!owner.name.empty()) {
     items.push_back(variable("ISTIO_META_WORKLOAD_NAME", workload_name(pod, owner)));

@@ -68,7 +68,7 @@ TEST_P(Golden, Workloads_InjectedTwice_AreTheSame) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, Golden, ::testing::Values("deployment", "annotated", "gateway", "skipped", "list"),
+INSTANTIATE_TEST_SUITE_P(Files, Golden, ::testing::Values("deployment", "annotated", "tproxy", "gateway", "skipped", "list"),
                          [](const auto& info) { return std::string(info.param); });
 
 // --- decision: inject.md §1.2 and §1.3

@@ -115,6 +115,7 @@ class Bootstrap {
             net::Listener::Serve serve, void* context, const char* what, const net::Listener::Options& limits = {});
   bool open_all();
   bool keep_sources();
+  const char* why_no_canary() const;
   void apply(net::Worker& worker, config::SnapshotHandle snapshot, const routing::Endpoints& endpoints);
   void say_what_is_plain() const;
   void run_worker(size_t number);
@@ -142,6 +143,7 @@ class Bootstrap {
   std::vector<std::unique_ptr<net::Listener>> data_, pages_;   // traffic; admin, metrics and health
   std::vector<std::thread> threads_;
   std::atomic<size_t> first_applied_{0};
+  std::atomic<bool> probe_captured_{true};   // the compiler's thread writes it before the first configuration is handed out
   bool stopping_ = false;
   std::mutex leaving_;                       // taken by who ends the process, and never given back
 };
@@ -158,7 +160,10 @@ Bootstrap::Bootstrap(const Options& options) : options_(options), shared_(option
   pipeline.roots = options_.config_roots;
   // The rules of the namespace were made before us, so the first answer stands, whatever is written to the Pod later.
   pipeline.self = [this, decided = false](const api::Mesh& mesh) mutable {
-    if (!std::exchange(decided, true) && wants_transparent(mesh, options_)) shared_.set_transparent();
+    if (!std::exchange(decided, true)) {
+      probe_captured_ = captures_probe_port(mesh, options_);
+      if (wants_transparent(mesh, options_)) shared_.set_transparent();
+    }
     return self_of(mesh, options_);
   };
   pipeline_ = std::make_unique<config::Pipeline>(
@@ -171,8 +176,7 @@ Bootstrap::Bootstrap(const Options& options) : options_(options), shared_(option
                                 .drain_listeners = [this] { close_listeners(); }, .refresh = [this] { monitor_->refresh(); },
                                 .started = std::chrono::steady_clock::now()});
   const auto& mode = options_.interception_mode;
-  if (!options_.gateway && (mode.empty() || mode == "REDIRECT"))
-    canary_ = std::make_unique<Canary>(*admin_, registry_.make_shard(), mode == "REDIRECT");
+  if (!options_.gateway && mode != "NONE") canary_ = std::make_unique<Canary>(*admin_, registry_.make_shard(), !mode.empty());
 }
 
 std::vector<net::Worker*> Bootstrap::pointers() const {
@@ -196,8 +200,7 @@ void Bootstrap::apply(net::Worker& worker, config::SnapshotHandle snapshot, cons
       std::_Exit(1);
     }
     for (auto& listener : data_) listener->start();
-    if (canary_ && !shared_.transparent()) main_.spawn(canary_->watch());
-    else admin_->intercepted = true;
+    if (canary_) main_.spawn(canary_->watch(why_no_canary()));
     admin_->serving = true;
     logs::info(Component::kMain, "ready, configuration {}", pipeline_->status().digest.substr(0, 12));
   });
@@ -232,6 +235,13 @@ bool Bootstrap::open_all() {
          open(pages_, main, {any, options_.agent_port}, &serve_agent, admin, "agent");
   if (fine) for (auto& listener : pages_) listener->start();
   return fine;
+}
+
+// Why the rules, however right, let our own connections to our own pod pass; null where they do not.
+const char* Bootstrap::why_no_canary() const {
+  if (shared_.transparent()) return probe_captured_ ? nullptr : "TPROXY captures the listed inbound ports only, and 15002 is not one of them";
+  // As with an annotation for low ports. The rule for the proxy's user, which is not root, decides before the one for its group.
+  return ::geteuid() == 0 ? "rules for REDIRECT leave connections of root within the pod alone" : nullptr;
 }
 
 // TPROXY: the inbound port takes connections to any address. One line and false when it may not.

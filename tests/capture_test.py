@@ -397,6 +397,19 @@ class World:
         for command in commands:
             ip('-n', self.pod.netns, *command.split())
 
+    def context(self, options):
+        """What the kernel knows at this moment, for a difference that nobody can repeat."""
+        parts = [f'options: {options}']
+        for command in ('nft list ruleset', 'iptables-nft-save', 'ip6tables-nft-save', 'iptables-legacy-save', 'ip6tables-legacy-save',
+                        'ip rule', 'ip route show table all', 'ip -6 rule', 'ip -6 route show table all', 'ss -tanp',
+                        'cat /proc/net/nf_conntrack'):
+            try:
+                done = self.pod.run(*command.split(), check=False, timeout=10)
+                parts.append(f'{command}: exit {done.returncode}\n{done.stdout}{done.stderr}')
+            except (OSError, subprocess.TimeoutExpired) as error:
+                parts.append(f'{command}: {error}')
+        return '\n'.join(parts)
+
 
 class Backend:
     """The rows with one backend. Nothing is cleaned between them: each first configuration replaces the last one's rules."""
@@ -412,7 +425,7 @@ class Backend:
         cls.world.apply({'cleanup-only': None})
 
     def check(self, row):
-        differences = []
+        differences, context = [], ''
         for column, words, options in ((1, 'without', row.base), (2, 'with', {**row.base, **row.given})):
             self.world.apply({**BACKENDS[type(self).__name__], **options})
             if column == 2:
@@ -422,8 +435,9 @@ class Backend:
                     got = probe[0].ask(self.world, family, 0.4 if probe[column] == 'nothing' else 10)
                     if got != probe[column]:
                         differences.append(f'{words} {row.given}: {probe[0].words(family)}: {got}, not {probe[column]}')
+                        context = context or self.world.context(options)   # before anything changes
         self.world.commands(row.undo)
-        self.assertEqual(differences, [])
+        self.assertEqual(differences, [], context)
 
 
 class Nft(Backend, unittest.TestCase):

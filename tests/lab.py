@@ -176,13 +176,16 @@ status: {{phase: Running, podIP: {self.ip}, podIPs: [{{ip: {self.ip}}}, {{ip: "{
                  '-d', '15090,15021,15020', *flags)
 
     def start_proxy(self):
+        self.launch_proxy()
+        self.wait(lambda: self.admin(15021, '/healthz/ready')[0] == 200, 'ready')
+
+    def launch_proxy(self, *flags, become=('--reuid=1337',)):
         self.log = open(f'{self.lab.folder}/{self.name}.log', 'ab')
         self.access = open(f'{self.lab.folder}/{self.name}.access', 'ab')
         self.proxy = subprocess.Popen(
-            ['ip', 'netns', 'exec', self.netns, 'setpriv', '--reuid=1337', '--regid=1337', '--clear-groups', '--pdeathsig=KILL',
-             f'{BIN}/sluice-proxy', 'gateway' if self.gateway else 'sidecar', '--config', self.lab.config, '--pod', f'default/{self.name}'],
+            ['ip', 'netns', 'exec', self.netns, 'setpriv', *become, '--regid=1337', '--clear-groups', '--pdeathsig=KILL',
+             f'{BIN}/sluice-proxy', 'gateway' if self.gateway else 'sidecar', '--config', self.lab.config, '--pod', f'default/{self.name}', *flags],
             stdin=subprocess.DEVNULL, stdout=self.access, stderr=self.log, env=CLEAN, cwd='/')
-        self.wait(lambda: self.admin(15021, '/healthz/ready')[0] == 200, 'ready')
 
     def kill_proxy(self, how=signal.SIGKILL):
         self.proxy.send_signal(how)
