@@ -4,10 +4,13 @@
 
 #include "http/h1.h"
 #include "proxy/admin_pages.h"
+#include "proxy/stream_idle.h"
 
 namespace proxy {
 namespace {
 using base::FieldId;
+
+constexpr auto kPatience = std::chrono::seconds(60);   // with a client that asks for nothing, or takes nothing of its page
 
 // Names under which a person or a probe in the pod reaches the admin port. Any other Host is a page in a browser that was
 // led here by DNS rebinding (reliability.md §1.5).
@@ -20,7 +23,7 @@ bool loopback_host(std::string_view authority) {
   return ip && ip->is_loopback();
 }
 
-net::Task<> send(http::DownstreamExchange& exchange, const Page& page) {
+net::Task<> send(const AdminContext& admin, http::DownstreamExchange& exchange, const Page& page) {
   http::ResponseHead head(exchange.arena());
   head.status = page.status;
   head.fields.add(FieldId::kContentType, page.type);
@@ -29,6 +32,9 @@ net::Task<> send(http::DownstreamExchange& exchange, const Page& page) {
   head.fields.add("x-content-type-options", "nosniff");
   head.fields.add(FieldId::kServer, "envoy");
   net::Borrowed body = exchange.request().method == "HEAD" ? net::Borrowed() : net::Borrowed::of_static(page.body);
+  StreamIdle unread(admin.main, exchange, kPatience);
+  unread.watch(&exchange.connection(), nullptr);
+  unread.progress();
   const auto sent = co_await exchange.response().head(head, std::move(body), true);
   if (!sent) exchange.abort();
 }
@@ -47,7 +53,7 @@ net::Task<> admin_request(http::DownstreamExchange& exchange, void* context) {
   else if (head.fields.find(FieldId::kOrigin) || head.fields.find("sec-fetch-site")) page = {403, "text/plain", "not for browsers\n"};
   else if (head.method != "GET" && head.method != "HEAD" && head.method != "POST") page = {405, "text/plain", "use GET, or POST for changes\n"};
   else page = co_await admin_page(admin, head.method, head.path);
-  co_await send(exchange, page);
+  co_await send(admin, exchange, page);
 }
 
 Page metrics_page(const AdminContext& admin) {
@@ -64,7 +70,7 @@ net::Task<> metrics_request(http::DownstreamExchange& exchange, void* context) {
   Page page{404, "text/plain", "GET /stats/prometheus\n"};
   if (const Error* error = exchange.error()) page = refuse(*error);
   else if (path == "/stats/prometheus" || path == "/metrics") page = metrics_page(admin);
-  co_await send(exchange, page);
+  co_await send(admin, exchange, page);
 }
 
 net::Task<> agent_request(http::DownstreamExchange& exchange, void* context) {
@@ -74,7 +80,7 @@ net::Task<> agent_request(http::DownstreamExchange& exchange, void* context) {
   if (const Error* error = exchange.error()) page = refuse(*error);
   else if (path == "/healthz/ready") page = ready_page(admin);
   else if (path == "/stats/prometheus" || path == "/metrics") page = metrics_page(admin);
-  co_await send(exchange, page);
+  co_await send(admin, exchange, page);
 }
 
 net::Task<> health_request(http::DownstreamExchange& exchange, void* context) {
@@ -82,13 +88,13 @@ net::Task<> health_request(http::DownstreamExchange& exchange, void* context) {
   Page page{404, "text/plain", "GET /healthz/ready\n"};
   if (const Error* error = exchange.error()) page = refuse(*error);
   else if (http::path_only(exchange.request().path) == "/healthz/ready") page = ready_page(admin);
-  co_await send(exchange, page);
+  co_await send(admin, exchange, page);
 }
 
 net::Task<> serve_with(net::Worker& worker, std::unique_ptr<net::Stream> stream, http::H1Server::Handle handle, void* context) {
   http::H1Options options;
   options.http10 = true;                 // probes of old load balancers
-  options.limits.idle_time = std::chrono::seconds(60);
+  options.limits.idle_time = kPatience;
   http::H1Server server(worker, *stream, options);
   co_await server.serve(handle, context);
 }

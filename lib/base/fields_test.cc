@@ -1,11 +1,44 @@
 #include "base/fields.h"
 
+#include <memory_resource>
+#include <string>
 #include <utility>
 
 #include <gtest/gtest.h>
 
 namespace base {
 namespace {
+
+TEST(Fields, KnownNames_HaveTheirNumber) {
+  EXPECT_EQ(field_id("host"), FieldId::kHost);
+  EXPECT_EQ(field_id("x-envoy-attempt-count"), FieldId::kEnvoyAttemptCount);
+  EXPECT_EQ(field_id("x-end-user"), FieldId::kOther);
+  EXPECT_EQ(field_name(FieldId::kTe), "te");
+}
+
+TEST(Fields, Set_KeepsPlaceOfFirstAndRemovesOthers) {
+  std::pmr::monotonic_buffer_resource arena;
+  Fields fields(&arena);
+  fields.add("a", "1");
+  fields.add("b", "2");
+  fields.add("a", "3");
+  fields.set("a", "4");
+  ASSERT_EQ(fields.size(), 2u);
+  EXPECT_EQ(fields.all()[0].value, "4");
+  fields.set(FieldId::kServer, "istio-envoy");
+  EXPECT_EQ(fields.get("server"), "istio-envoy");
+  EXPECT_EQ(fields.remove("b"), 1u);
+  EXPECT_EQ(fields.find("b"), nullptr);
+}
+
+TEST(Fields, Keep_CopiesText) {
+  std::pmr::monotonic_buffer_resource arena;
+  Fields fields(&arena);
+  std::string text = "value";
+  const auto kept = fields.keep(text);
+  text = "other";
+  EXPECT_EQ(kept, "value");
+}
 
 TEST(Fields, FindsWhatIsThere_HoweverItCame) {
   Fields fields(std::pmr::get_default_resource());
