@@ -3,6 +3,7 @@
 both families. `capture_test.py Nft` runs one backend, `capture_test.py Nft.test_istio_service_cidr` one row of it."""
 import dataclasses
 import errno
+import itertools
 import json
 import os
 import re
@@ -34,6 +35,9 @@ PLACES = {
 NEAR, OWN, LOOPBACK = '192.0.2.0/24,2001:db8:9::/64', '10.244.77.0/24,fd00:10:244:77::/64', '127.0.0.0/8,::1/128'
 
 SO_ORIGINAL_DST, IP_TRANSPARENT = 80, 19
+# One for each dial of the run, below those that the kernel gives away: the kernel remembers what it did with the datagrams of a port,
+# and with a connection that nobody answered, for two minutes, and would do the same again whatever the rules are by then.
+SOURCE_PORTS = itertools.count(20000)
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
 
 
@@ -112,8 +116,7 @@ class Dial:
         if self.mark:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self.mark)
             sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)   # may bind the address of somebody else
-        if self.source:
-            sock.bind((places[self.source], 0))
+        sock.bind((places[self.source] if self.source else '', next(SOURCE_PORTS)))
         sock.connect((places[self.to], self.port))
         return sock
 
