@@ -11,25 +11,10 @@
 #include "base/ip.h"
 #include "doc/reader.h"
 #include "inject/build.h"
+#include "inject/lists.h"
 
 namespace inject {
 namespace {
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-  return text;
-}
-
-std::vector<std::string_view> split(std::string_view text) {
-  std::vector<std::string_view> parts;
-  while (true) {
-    const size_t comma = text.find(',');
-    parts.push_back(text.substr(0, comma));
-    if (comma == std::string_view::npos) return parts;
-    text.remove_prefix(comma + 1);
-  }
-}
 
 template <class T>
 std::optional<T> number_of(std::string_view digits) {

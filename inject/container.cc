@@ -5,8 +5,10 @@
 
 #include <fmt/format.h>
 
+#include "base/ip.h"
 #include "doc/writer.h"
 #include "inject/build.h"
+#include "inject/lists.h"
 
 namespace inject {
 namespace {
@@ -76,6 +78,25 @@ std::string workload_name(const doc::Node& pod, const Owner& owner) {
   return own != labels.end() && !own->second.empty() ? own->second : owner.name;
 }
 
+// Whether rules with these settings bring the proxy's canary back to the proxy: a connection of its own to port 15002 of the pod,
+// and to 127.0.0.6 (docs/interception.md). Where they do not, its failure would say nothing about them.
+bool captures_probe(const Choices& choices) {
+  const Settings& s = choices.settings;
+  const auto lists = [](std::string_view list, std::string_view item) {
+    for (const std::string_view part : split(list))
+      if (trimmed(part) == item) return true;
+    return false;
+  };
+  constexpr std::string_view kPort = "15002";
+  if (lists(s.exclude_interfaces, "lo")) return false;
+  if (s.interception == "TPROXY") return s.include_inbound_ports == "*" ? !lists(s.exclude_inbound_ports, kPort) : lists(s.include_inbound_ports, kPort);
+  if (lists(s.exclude_outbound_ports, kPort)) return false;
+  for (const auto& [name, value] : choices.proxy_metadata)
+    if (name == "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR")
+      if (const auto loopback = base::Cidr::parse(value)) return !loopback->contains(*base::Ip::parse("127.0.0.6"));
+  return true;
+}
+
 doc::Node environment(const doc::Node& pod, const Owner& owner, const Choices& choices) {
   const Settings& s = choices.settings;
   doc::Node env = doc::Node::make_list();
@@ -93,8 +114,7 @@ doc::Node environment(const doc::Node& pod, const Owner& owner, const Choices& c
            variable("ISTIO_META_CLUSTER_ID", s.cluster),
            field_variable("ISTIO_META_NODE_NAME", "spec.nodeName"),
            variable("ISTIO_META_INTERCEPTION_MODE", s.interception)};
-  // So that the proxy knows, where the list holds for the whole mesh, whether its canary is captured.
-  if (s.interception == "TPROXY") items.push_back(variable("ISTIO_META_INCLUDE_INBOUND_PORTS", s.include_inbound_ports));
+  if (!captures_probe(choices)) items.push_back(variable("SLUICE_INTERCEPTION_PROBE", "false"));
   if (!s.network.empty()) items.push_back(variable("ISTIO_META_NETWORK", s.network));
   if (!owner.name.empty()) {
     items.push_back(variable("ISTIO_META_WORKLOAD_NAME", workload_name(pod, owner)));

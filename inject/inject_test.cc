@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
 #include <gmock/gmock.h>
@@ -160,6 +161,40 @@ TEST(Annotations, KnownButNotActedOn_AreOneWarningEach) {
   EXPECT_EQ(report.outcome, Outcome::kInjected);
   ASSERT_THAT(report.problems, SizeIs(1));
   EXPECT_EQ(report.problems[0].code, "NOT_IMPLEMENTED");
+}
+
+// Rules that leave the proxy's canary alone, by an annotation or for the whole mesh: the proxy is told, or it would never be ready.
+TEST(Probe, RulesThatDoNotCaptureIt_AreSaidToTheProxy) {
+  const auto told = [](const Settings& mesh, const char* name, const char* value) {
+    doc::Document pod = document("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, image: i}]}\n");
+    if (name) pod.root.find("metadata")->set("annotations", doc::Node::make_map()).set(name, doc::Node::text(value));
+    EXPECT_EQ(inject_pod(pod.root, {"v1", "Pod", "p", "default"}, mesh, pod).outcome, Outcome::kInjected);
+    return doc::to_yaml(pod.root).find("SLUICE_INTERCEPTION_PROBE") != std::string::npos;
+  };
+  const auto mesh = [](const std::function<void(Settings&)>& change) {
+    Settings s = settings();
+    change(s);
+    return s;
+  };
+  const Settings plain = settings(), tproxy = mesh([](Settings& s) { s.interception = "TPROXY"; });
+  const Settings listed = mesh([](Settings& s) { s.interception = "TPROXY", s.include_inbound_ports = "8080"; });
+  const Settings excluded = mesh([](Settings& s) { s.interception = "TPROXY", s.exclude_inbound_ports = "8080, 15002"; });
+  constexpr const char *kInclude = "traffic.sidecar.istio.io/includeInboundPorts", *kExclude = "traffic.sidecar.istio.io/excludeInboundPorts";
+  EXPECT_FALSE(told(plain, nullptr, ""));
+  EXPECT_FALSE(told(plain, kInclude, "8080"));   // with REDIRECT calls to the own pod are captured all the same
+  EXPECT_TRUE(told(plain, "traffic.sidecar.istio.io/excludeOutboundPorts", "443, 15002"));
+  EXPECT_TRUE(told(plain, "traffic.sidecar.istio.io/excludeInterfaces", "eth1,lo"));
+  EXPECT_TRUE(told(plain, "proxy.istio.io/config", "proxyMetadata: {ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR: 127.0.0.0/8}"));
+  EXPECT_FALSE(told(plain, "proxy.istio.io/config", "proxyMetadata: {ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR: 127.0.0.1/32}"));
+  EXPECT_FALSE(told(tproxy, nullptr, ""));
+  EXPECT_TRUE(told(tproxy, kInclude, "8080,9090"));
+  EXPECT_FALSE(told(tproxy, kInclude, "8080,15002"));
+  EXPECT_TRUE(told(tproxy, kInclude, ""));
+  EXPECT_TRUE(told(tproxy, kExclude, "9090, 15002"));
+  EXPECT_FALSE(told(tproxy, "traffic.sidecar.istio.io/excludeOutboundPorts", "15002"));
+  EXPECT_TRUE(told(listed, nullptr, ""));
+  EXPECT_FALSE(told(listed, kInclude, "*"));     // the annotation decides
+  EXPECT_TRUE(told(excluded, nullptr, ""));
 }
 
 TEST(Annotations, ValueWithYamlInIt_StaysText) {

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -42,56 +44,78 @@ bool is_canary(const net::Stream& stream) noexcept {
   return dst->address.ip.v4 ? dst->address.ip == kMarker && peer.is_loopback() : dst->address.ip == peer;
 }
 
-// Istio: traffic.sidecar.istio.io/includeInboundPorts, default *; excludeInboundPorts counts with * only.
-bool captures_probe_port(const api::Mesh& mesh, const Options& options) {
-  const api::Pod* const pod = mesh.pod(options.pod_namespace, options.pod_name);
-  const auto annotation = [pod](const char* name) -> std::optional<std::string> {
-    if (!pod) return std::nullopt;
-    const auto found = pod->meta.annotations.find(name);
-    return found == pod->meta.annotations.end() ? std::nullopt : std::optional(found->second);
-  };
-  const auto lists_it = [](const std::string& ports) { return (',' + ports + ',').find(fmt::format(",{},", kPort)) != std::string::npos; };
-  auto included = options.inbound_ports;
-  if (!included) included = annotation("traffic.sidecar.istio.io/includeInboundPorts");
-  if (included && *included != "*") return lists_it(*included);
-  return !lists_it(annotation("traffic.sidecar.istio.io/excludeInboundPorts").value_or(""));
-}
-
 bool Canary::took(const net::Stream& stream) noexcept {
   if (!dialling_.load() || !is_canary(stream)) return false;
   arrived_.fetch_add(1);
   return true;
 }
 
-net::Task<std::string> Canary::dial(base::SocketAddress address) {
+bool Canary::no_room() const {
+  return inbound_.full() || inbound_.refused() != refused_;
+}
+
+net::Task<Canary::Verdict> Canary::dial(base::SocketAddress address) {
   const uint64_t before = arrived_.load();
+  refused_ = inbound_.refused();
   const net::ConnectTo to{.to = address, .within = kPatience};
   net::Connector connector(admin_.main, to);
   auto stream = co_await connector;
-  if (!stream) co_return std::string(std::strerror(stream.error().sys));
+  if (!stream) {
+    const int sys = stream.error().sys;
+    const bool ours = sys == EMFILE || sys == ENFILE || sys == ENOBUFS || sys == ENOMEM;
+    co_return Verdict{.known = !ours && !no_room(), .why = std::strerror(sys)};
+  }
   Ended ended(**stream);
   net::Deadline limit(admin_.main, ended);
   limit.arm(kPatience, kNobodyCloses);
   const auto end = co_await (*stream)->read();   // whoever took it closes at once
-  co_return arrived_.load() != before ? std::string() : std::string(end ? "somebody else answers there" : "somebody else listens there");
+  if (arrived_.load() != before) co_return Verdict{};
+  co_return Verdict{.known = !no_room(), .why = end ? "somebody else answers there" : "somebody else listens there"};
 }
 
-net::Task<std::string> Canary::look() {
-  const std::vector<base::Ip> own = interface_addresses();   // as sluice-init sees which families need rules
-  std::string problem;
-  for (Family& family : families_) {
-    const auto address = std::ranges::find(own, family.v4, &base::Ip::v4);
-    if (address == own.end() && !(family.v4 && own.empty())) continue;
-    const base::SocketAddress to{family.v4 ? kMarker : *address, kPort};
+net::Task<Canary::Verdict> Canary::dial(Family& family, std::span<const base::Ip> own) {
+  // IPv6: the first that works is enough, for one of several may be unusable for reasons of its own.
+  Verdict verdict;
+  for (const base::Ip& ip : own) {
+    const base::SocketAddress to{family.v4 ? kMarker : ip, kPort};
     dialling_ = true;
-    const std::string why = co_await dial(to);
+    verdict = co_await dial(to);
     dialling_ = false;
-    if (why.empty()) continue;
-    family.failures->add();
-    problem += fmt::format("{}{}: a connection of user {} and group {} to {} failed: {}", problem.empty() ? "" : "; ",
-                           family.v4 ? "IPv4" : "IPv6", ::geteuid(), ::getegid(), to.text(), why);
+    if (verdict.why.empty()) break;
+    verdict.why = fmt::format("{}: a connection of user {} and group {} to {} failed: {}", family.v4 ? "IPv4" : "IPv6", ::geteuid(), ::getegid(),
+                              to.text(), verdict.why);
+    if (family.v4) break;
   }
-  co_return problem;
+  co_return verdict;
+}
+
+net::Task<Canary::Verdict> Canary::look() {
+  std::vector<base::Ip> own = interface_addresses();
+  const auto four = std::ranges::stable_partition(own, [](const base::Ip& ip) { return ip.v4; });
+  const size_t fours = own.size() - four.size();
+  Verdict all;
+  for (Family& family : families_) {
+    auto addresses = family.v4 ? std::span(own).first(fours) : std::span(own).subspan(fours);
+    const bool here = !addresses.empty() || (family.v4 && own.empty());
+    if (!std::exchange(family.looked, true)) family.required = here;
+    if (!here) continue;
+    const base::Ip any = kMarker;
+    const Verdict one = co_await dial(family, addresses.empty() ? std::span(&any, 1) : addresses);
+    all.known = all.known && one.known;
+    if (one.why.empty()) family.required = true;
+    if (one.why.empty() || !one.known) continue;
+    family.failures->add();
+    if (family.required) all.why += (all.why.empty() ? "" : "; ") + one.why;
+    else late(family, one.why);
+  }
+  co_return all;
+}
+
+// sluice-init saw no address of this family, or made no rules for it. A pod that works in the other one does not stop for it.
+void Canary::late(Family& family, const std::string& why) {
+  if (!std::exchange(family.told, true))
+    logs::warn(logs::Component::kMain, "traffic over {} is not intercepted: the pod got its address after the rules were made, restart the pod so "
+                                       "that sluice-init sees it; {}", family.v4 ? "IPv4" : "IPv6", why);
 }
 
 void Canary::worked() {
@@ -126,11 +150,11 @@ net::Task<> Canary::watch(const char* why_not) {
   ok_ = &shard_.gauge("sluice_interception_ok");
   for (Family& family : families_) family.failures = &shard_.counter("sluice_interception_failures_total", {{"family", family.name}});
   while (!admin_.draining) {
-    const std::string why = co_await look();
+    const Verdict found = co_await look();
     if (admin_.draining) co_return;
-    if (why.empty()) worked();
-    else failed(why);
-    const bool settled = why.empty() || (!told_.empty() && !required_);
+    if (found.known && found.why.empty()) worked();
+    else if (found.known) failed(found.why);
+    const bool settled = found.known && (found.why.empty() || (!told_.empty() && !required_));
     const std::chrono::milliseconds pause = settled ? kInterval : kAgain;
     co_await net::sleep(admin_.main, pause);
   }

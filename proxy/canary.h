@@ -3,8 +3,11 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
 
 #include "net/worker.h"
 #include "proxy/admin.h"
@@ -16,10 +19,6 @@ namespace proxy {
 // either from loopback to 127.0.0.6 or from an IPv6 address of this pod to itself. Nobody outside has such a source.
 bool is_canary(const net::Stream& stream) noexcept;
 
-// Whether rules for TPROXY take the canary's port: they capture only ports that the user listed. Options::inbound_ports says which,
-// else this Pod's annotations, else all are.
-bool captures_probe_port(const api::Mesh& mesh, const Options& options);
-
 // Proves that the rules of this network namespace work, in each family of which the pod has an address: a connection of ours to
 // 127.0.0.6:15002 (IPv4, Istio's probe address) or to the pod's own address (IPv6; ::6 would need a source bound to ::1, and leave
 // the pod where it is missing) must come back to our own inbound port with that original destination. Nobody else can say so for
@@ -30,7 +29,14 @@ bool captures_probe_port(const api::Mesh& mesh, const Options& options);
 // is not ready, if interception is `required` (the injector said so) or had worked before.
 class Canary {
  public:
-  Canary(AdminContext& admin, stats::Shard& shard, bool required) : admin_(admin), shard_(shard), required_(required) {
+  // The listener that the connections should come to: one that takes none at the moment, as --max-connections are open or
+  // descriptors have run out, says nothing about the rules.
+  struct Inbound {
+    std::function<bool()> full;
+    std::function<uint64_t()> refused;   // how often it would not accept
+  };
+  Canary(AdminContext& admin, stats::Shard& shard, bool required, Inbound inbound)
+      : admin_(admin), shard_(shard), inbound_(std::move(inbound)), required_(required) {
     admin_.intercepted = !required;
   }
 
@@ -45,14 +51,25 @@ class Canary {
     const char* name;
     bool v4;
     stats::Cell* failures = nullptr;   // a series only where somebody looks
+    bool looked = false, told = false;
+    bool required = false;             // the pod had an address from the beginning, or it has worked since
   };
-  net::Task<std::string> look();       // at all families: why it does not work; empty: it does
-  net::Task<std::string> dial(base::SocketAddress to);
+  struct Verdict {
+    bool known = true;
+    std::string why;                   // it does not work; empty: it does
+  };
+  net::Task<Verdict> look();           // at all families
+  net::Task<Verdict> dial(Family& family, std::span<const base::Ip> own);
+  net::Task<Verdict> dial(base::SocketAddress to);
+  bool no_room() const;                // since `refused_` was taken
+  void late(Family& family, const std::string& why);
   void worked();
   void failed(const std::string& why);
 
   AdminContext& admin_;
   stats::Shard& shard_;
+  const Inbound inbound_;
+  uint64_t refused_ = 0;
   stats::Cell* ok_ = nullptr;
   std::array<Family, 2> families_{{{"ipv4", true}, {"ipv6", false}}};
   bool required_;

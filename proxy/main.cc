@@ -127,7 +127,10 @@ void check(proxy::Options& options, const Raw& raw) {
   if (options.interception_mode.empty()) options.interception_mode = env("ISTIO_META_INTERCEPTION_MODE");
   if (const auto& mode = options.interception_mode; !mode.empty() && mode != "REDIRECT" && mode != "TPROXY" && mode != "NONE")
     usage(fmt::format("--interception-mode {}: use REDIRECT, TPROXY or NONE", mode));
-  if (const char* const ports = std::getenv("ISTIO_META_INCLUDE_INBOUND_PORTS")) options.inbound_ports = ports;
+  if (const auto probe = env("SLUICE_INTERCEPTION_PROBE"); !probe.empty()) {
+    if (probe != "true" && probe != "false") usage(fmt::format("SLUICE_INTERCEPTION_PROBE {}: use true or false", probe));
+    options.interception_probe = probe == "true";
+  }
   if (!logs::parse(raw.level, options.log_level)) usage(fmt::format("--log-level {}: use trace, debug, info, warning, error or off", raw.level));
   if (raw.format != "text" && raw.format != "json") usage(fmt::format("--log-format {}: use text or json", raw.format));
   options.log_json = raw.format == "json";

@@ -5,8 +5,10 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <set>
 
 namespace proxy {
 namespace {
@@ -70,7 +72,28 @@ unsigned default_concurrency() {
   return std::max(1u, whole + (cpus > whole ? 1u : 0u));
 }
 
+namespace {
+// Addresses of IPv6 that nobody can be reached at: not known yet to be ours alone, or known not to be (RFC 4862 §5.4).
+std::set<base::Ip> unusable_addresses() {
+  constexpr unsigned kDadFailed = 0x08, kOptimistic = 0x04, kTentative = 0x40;   // linux/if_addr.h
+  std::set<base::Ip> found;
+  std::ifstream file("/proc/net/if_inet6");
+  std::string address, index, length, scope, flags, name;
+  while (file >> address >> index >> length >> scope >> flags >> name) {
+    const unsigned bits = static_cast<unsigned>(std::strtoul(flags.c_str(), nullptr, 16));
+    if (!(bits & kDadFailed) && (!(bits & kTentative) || (bits & kOptimistic))) continue;
+    base::Ip ip;
+    ip.v4 = false;
+    for (size_t i = 0; i < 16 && address.size() == 32; ++i)
+      ip.bytes[i] = static_cast<uint8_t>(std::strtoul(address.substr(2 * i, 2).c_str(), nullptr, 16));
+    found.insert(ip);
+  }
+  return found;
+}
+}  // namespace
+
 std::vector<base::Ip> interface_addresses() {
+  const std::set<base::Ip> unusable = unusable_addresses();
   std::vector<base::Ip> found;
   ifaddrs* list = nullptr;
   if (getifaddrs(&list) != 0) return found;
@@ -86,7 +109,7 @@ std::vector<base::Ip> interface_addresses() {
       continue;
     }
     // ::6 stands on lo for our own inbound connections; it is nobody's pod address.
-    if (!ip.is_loopback() && !ip.is_link_local() && std::strcmp(i->ifa_name, "lo") != 0) found.push_back(ip);
+    if (!ip.is_loopback() && !ip.is_link_local() && std::strcmp(i->ifa_name, "lo") != 0 && !unusable.contains(ip)) found.push_back(ip);
   }
   freeifaddrs(list);
   return found;

@@ -12,7 +12,7 @@ routing::Proxy self_of(const api::Mesh& mesh, const Options& options);
 // Worker threads when nobody says: the CPU limit of the cgroup rounded up, else 2.
 unsigned default_concurrency();
 
-// Addresses of the interfaces that are up, without loopback and link-local ones.
+// Addresses of the interfaces that are up, without loopback and link-local ones and those that IPv6 still checks or found taken.
 std::vector<base::Ip> interface_addresses();
 
 }  // namespace proxy

@@ -38,9 +38,73 @@ class Look:
         found = re.search(rf'^sluice_interception_{re.escape(name)} (\d+)$', page, re.M)
         return int(found[1]) if found else None
 
-    def lines(self):
+    def lines(self, what=LINE):
         with open(self.pod.log.name, errors='replace') as file:
-            return [line for line in file if LINE in line]
+            return [line for line in file if what in line]
+
+
+def late(pod, look):
+    """The address of IPv6 comes when the rules are made: said, counted, and the pod works on in the other family."""
+    pod.launch_proxy('--interception-mode', 'REDIRECT')
+    pod.wait(look.lines, 'saying that there are no rules', 8)
+    rules(pod, 'REDIRECT', V4)
+    ip('-n', pod.netns, 'addr', 'add', f'{pod.ip6}/64', 'dev', 'eth0', 'nodad')
+    pod.wait(look.ready, 'ready', 8)
+    expect(look.lines('traffic over IPv6 is not intercepted: '), 'no word about IPv6')
+    expect(look.metric('failures_total{family="ipv6"}'), 'IPv6 is not counted')
+
+
+def ready_with(pod, look, word=None, env=None, become=BECOME['REDIRECT'], flags=('--interception-mode', 'REDIRECT')):
+    pod.launch_proxy(*flags, become=become, env=env)
+    pod.wait(look.ready, 'ready', 8)
+    expect(word is None or look.lines(word), f'no line says: {word}')
+    expect(not look.lines(), f'{look.lines()}')
+
+
+def tentative(pod, look):
+    """IPv6 still asks whether an address is somebody else's, and knows of another one that it is."""
+    rules(pod, 'REDIRECT', V4)
+    pod.run('sysctl', '-qw', 'net.ipv6.conf.eth0.dad_transmits=60')
+    ip('-n', pod.netns, 'addr', 'add', f'{pod.ip6}/64', 'dev', 'eth0')
+    ready_with(pod, look)
+    expect(look.metric('failures_total{family="ipv6"}') == 0, 'an address was dialled that nobody can be reached at')
+
+
+def doubled(pod, look):
+    """One address is somebody else's, the other one works."""
+    taken = pod.ip6.rsplit('::', 1)[0] + '::dead'
+    ip('-n', pod.lab.bridge, 'addr', 'add', f'{taken}/64', 'dev', 'br0', 'nodad')
+    ip('-n', pod.netns, 'addr', 'add', f'{taken}/64', 'dev', 'eth0')
+    pod.wait(lambda: 'dadfailed' in pod.run('ip', '-6', 'addr', 'show', 'dev', 'eth0').stdout, 'found to be taken', 8)
+    rules(pod, 'REDIRECT', BOTH)
+    ready_with(pod, look)
+
+
+def left_alone(pod, look):
+    """The injector knows that the rules leave the canary alone."""
+    ready_with(pod, look, 'whether traffic is intercepted is not checked: SLUICE_INTERCEPTION_PROBE is false',
+               env={'SLUICE_INTERCEPTION_PROBE': 'false'})
+
+
+def by_root(pod, look):
+    """With the annotation for low ports: root, whose calls to the own pod the rules pass by."""
+    ready_with(pod, look, 'whether traffic is intercepted is not checked: rules for REDIRECT', become=('--reuid=0',))
+
+
+def nobody_asked(pod, look):
+    """Nobody said that there are rules, and there are none."""
+    ready_with(pod, look, flags=())
+    pod.wait(lambda: look.lines('traffic is not intercepted here: '), 'saying so', 8)
+    expect(look.ready() and look.metric('ok') == 0, 'not ready')
+
+
+def expect(fine, why):
+    if not fine:
+        raise AssertionError(why)
+
+
+OTHERS = {'late': late, 'tentative': tentative, 'doubled': doubled, 'left-alone': left_alone, 'by-root': by_root,
+          'nobody-asked': nobody_asked}
 
 
 class Canary(unittest.TestCase):
@@ -54,13 +118,12 @@ class Canary(unittest.TestCase):
             cls.cases[f'{mode.lower()}-dual'] = (mode, True, [(None, {4, 6}), (V4, {6}), (BOTH, set())])
             cls.cases[f'{mode.lower()}-no4'] = (mode, True, [(V6, {4}), (BOTH, set())])
             cls.cases[f'{mode.lower()}-good'] = (mode, True, [(BOTH, set())])
-        cls.pods = {name: cls.lab.pod(name) for name in cls.cases}
-        for name, (_, dual, _) in cls.cases.items():
-            if not dual:
-                ip('-n', cls.pods[name].netns, 'addr', 'del', f'{cls.pods[name].ip6}/64', 'dev', 'eth0')
+        cls.pods = {name: cls.lab.pod(name) for name in (*cls.cases, *OTHERS)}
+        for name in (*(name for name, (_, dual, _) in cls.cases.items() if not dual), 'late', 'tentative'):
+            ip('-n', cls.pods[name].netns, 'addr', 'del', f'{cls.pods[name].ip6}/64', 'dev', 'eth0')
         cls.lab.write_pods()
         cls.problems = {}
-        threads = [threading.Thread(target=cls.work, args=(name,)) for name in cls.cases]
+        threads = [threading.Thread(target=cls.work, args=(name,)) for name in cls.pods]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -73,7 +136,10 @@ class Canary(unittest.TestCase):
     @classmethod
     def work(cls, name):
         try:
-            cls.story(cls.pods[name], *cls.cases[name])
+            if name in OTHERS:
+                OTHERS[name](cls.pods[name], Look(cls.pods[name]))
+            else:
+                cls.story(cls.pods[name], *cls.cases[name])
         except Exception as error:   # told by the test of this name
             cls.problems[name] = f'{type(error).__name__}: {error}'
 
@@ -117,6 +183,8 @@ def add(name):
 for kind in ('redirect', 'tproxy'):
     for world in ('v4', 'dual', 'no4', 'good'):
         add(f'{kind}-{world}')
+for other in OTHERS:
+    add(other)
 
 
 if __name__ == '__main__':

@@ -179,13 +179,13 @@ status: {{phase: Running, podIP: {self.ip}, podIPs: [{{ip: {self.ip}}}, {{ip: "{
         self.launch_proxy()
         self.wait(lambda: self.admin(15021, '/healthz/ready')[0] == 200, 'ready')
 
-    def launch_proxy(self, *flags, become=('--reuid=1337',)):
+    def launch_proxy(self, *flags, become=('--reuid=1337',), env=None):
         self.log = open(f'{self.lab.folder}/{self.name}.log', 'ab')
         self.access = open(f'{self.lab.folder}/{self.name}.access', 'ab')
         self.proxy = subprocess.Popen(
             ['ip', 'netns', 'exec', self.netns, 'setpriv', *become, '--regid=1337', '--clear-groups', '--pdeathsig=KILL',
              f'{BIN}/sluice-proxy', 'gateway' if self.gateway else 'sidecar', '--config', self.lab.config, '--pod', f'default/{self.name}', *flags],
-            stdin=subprocess.DEVNULL, stdout=self.access, stderr=self.log, env=CLEAN, cwd='/')
+            stdin=subprocess.DEVNULL, stdout=self.access, stderr=self.log, env={**CLEAN, **(env or {})}, cwd='/')
 
     def kill_proxy(self, how=signal.SIGKILL):
         self.proxy.send_signal(how)
