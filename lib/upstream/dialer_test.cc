@@ -101,7 +101,18 @@ net::Task<> answered_twice(net::Worker& worker, Cluster& cluster, Call& first, C
   first.lease.reset();
 }
 
-TEST(Sockets, BytesBehindAnAnswer_AreNoAnswerForWhoWaits) {
+// The same for a client that pipelines: its next request takes the connection in the turn in which it comes back.
+net::Task<> pipelined(net::Worker& worker, Cluster& cluster, Call& first, Call& second, net::Stream*& server, bool& said) {
+  co_await testing::acquire(cluster, first, false);
+  co_await testing::exchange(first);
+  said = ::send(server->raw_fd(), testing::kOk.data(), testing::kOk.size(), MSG_NOSIGNAL) > 0;
+  first.lease.reset();
+  co_await one_request(worker, cluster, second);
+}
+
+using Story = net::Task<> (*)(net::Worker&, Cluster&, Call&, Call&, net::Stream*&, bool&);
+
+void second_gets_a_fresh_one(Story story) {
   Sockets sockets(10s, 1);
   net::Stream* server = nullptr;
   const auto listener = listen(sockets.worker, echo_seen, &server);
@@ -110,7 +121,7 @@ TEST(Sockets, BytesBehindAnAnswer_AreNoAnswerForWhoWaits) {
   sockets.cluster->update_endpoints(only(listener->address()));
   Call first, second;
   bool said = false;
-  sockets.worker.spawn(answered_twice(sockets.worker, *sockets.cluster, first, second, server, said));
+  sockets.worker.spawn(story(sockets.worker, *sockets.cluster, first, second, server, said));
   sockets.worker.run();
   ASSERT_TRUE(said);
   EXPECT_EQ(first.status, 200);
@@ -123,6 +134,9 @@ TEST(Sockets, BytesBehindAnAnswer_AreNoAnswerForWhoWaits) {
   sockets.worker.run();
   EXPECT_EQ(sockets.limits->connections, 0u);
 }
+
+TEST(Sockets, BytesBehindAnAnswer_AreNoAnswerForWhoWaits) { second_gets_a_fresh_one(&answered_twice); }
+TEST(Sockets, BytesBehindAnAnswer_AreNoAnswerForWhoPipelines) { second_gets_a_fresh_one(&pipelined); }
 
 TEST(Sockets, NobodyListens_IsAConnectFailureThatMayBeRetried) {
   Sockets sockets;

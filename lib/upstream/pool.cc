@@ -143,14 +143,14 @@ std::optional<Lease> Pool::acquire_idle(PickContext& pick, std::pmr::memory_reso
   Host* const host = find(pick, pick.chosen);
   if (!host || host->idle.empty() || requests_full()) return std::nullopt;
   ++host->active;                                        // first: it keeps the host, whatever becomes of the connection
-  Connection& connection = *take_idle(*host);
-  if (!take_request(connection)) {                       // another worker took the last place in between
-    put_back(connection, true);
+  Connection* const connection = take_idle(*host);
+  if (!connection || !take_request(*connection)) {       // another worker took the last place in between
+    if (connection) put_back(*connection, true);
     --host->active;
     return std::nullopt;
   }
   if (pick.picked) *pick.picked = host->endpoint.address;
-  return lease(connection, arena);
+  return lease(*connection, arena);
 }
 
 net::Task<Result<Lease>> Pool::acquire(std::shared_ptr<Pool> self, const PickContext& pick, AcquireCancel& owner,
@@ -363,6 +363,7 @@ void Pool::put_back(Connection& connection, bool usable) noexcept {
   if (usable && keeps(connection)) {
     host.idle.push_front(connection);
     ++host.idle_connections;
+    connection.idle_since = worker_.turns();
     connection.watch_idle(idle_time(connection));
   } else {
     drop(connection);
@@ -372,11 +373,15 @@ void Pool::put_back(Connection& connection, bool usable) noexcept {
 }
 
 Connection* Pool::take_idle(Host& host) noexcept {
-  Connection* connection = host.idle.pop_front();
-  if (!connection) return nullptr;
-  --host.idle_connections;
-  connection->unwatch();
-  return connection;
+  while (Connection* connection = host.idle.pop_front()) {
+    --host.idle_connections;
+    connection->unwatch();
+    // The loop tells of bytes that nobody asked for. In the turn of the last answer it cannot have: a client that pipelines, or
+    // one that waits, would get them for its own answer, so here the kernel is asked. What comes later no check can see.
+    if (connection->idle_since != worker_.turns() || !connection->client.stream().readable()) return connection;
+    drop(*connection);
+  }
+  return nullptr;
 }
 
 void Pool::drop(Connection& connection) noexcept {
@@ -405,10 +410,7 @@ void Pool::idle_ended(Connection& connection) noexcept {
 void Pool::serve(Host& host) noexcept {
   while (Turn* turn = host.waiting.front()) {
     if (Connection* connection = turn->fresh ? nullptr : take_idle(host)) {
-      // The loop has not gone round since the last answer, so nothing has told of bytes behind it. What nobody asked for would
-      // be read as the answer to the next request; only here is it sure to be so, and only here is the kernel asked.
-      if (connection->client.stream().readable()) drop(*connection);
-      else turn->give(*connection);
+      turn->give(*connection);
     } else if (take_slot(host, turn->fresh)) {
       turn->give_slot();
     } else {

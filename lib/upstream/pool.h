@@ -45,6 +45,7 @@ class Connection final : public net::Cancellable, public base::ListLink, private
   const uint64_t generation;                           // of the settings it was made by
   const std::chrono::steady_clock::time_point opened;
   uint64_t served = 0;                                 // exchanges begun
+  uint64_t idle_since = 0;                             // Worker::turns()
   bool counted_request = false;                        // in SharedLimits::requests
 
  private:
@@ -159,7 +160,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   bool keeps(const Connection& connection) const noexcept;
   std::chrono::milliseconds idle_time(const Connection& connection) const noexcept;
   void put_back(Connection& connection, bool usable) noexcept;
-  Connection* take_idle(Host& host) noexcept;
+  Connection* take_idle(Host& host) noexcept;          // null also when what was there was of no use
   void drop(Connection& connection) noexcept;          // its slot is free at once, itself in a turn of its own
   void drop_idle(Host& host) noexcept;
   void serve(Host& host) noexcept;                     // hands what is free to those who wait
