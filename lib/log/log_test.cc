@@ -174,6 +174,12 @@ TEST(Sink, EndWithStalledPipe_TakesAboutASecondAndCountsTheRest) {
   ::close(ends[1]);
 }
 
+TEST(Sink, NothingWritten_IsOpenAllTheSame) {
+  Folder folder;
+  Sink::open(folder.at("log")).reset();
+  EXPECT_TRUE(std::filesystem::exists(folder.at("log"))) << "it would be opened when no descriptor may be left";
+}
+
 TEST(Sink, FifoWithoutReader_DropsAndCounts) {
   Folder folder;
   ASSERT_EQ(::mkfifo(folder.at("fifo").c_str(), 0600), 0);

@@ -22,6 +22,10 @@ constexpr mode_t kFileMode = 0640;       // access logs name users: not for ever
 
 }  // namespace
 
+void Output::prepare() noexcept {
+  if (fd_ < 0 && !open()) next_try_ = {};
+}
+
 Output::Outcome Output::write(iovec* pieces, int count, size_t& written) noexcept {
   written = 0;
   if (fd_ < 0 && !open()) return Outcome::kFailed;

@@ -7,7 +7,7 @@
 
 namespace logs {
 
-// The file descriptor behind a sink; the writer thread's alone. Opens lazily and again after failures, never blocks on
+// The file descriptor behind a sink; the writer thread's alone. Opens again after failures, never blocks on
 // something that can be polled: a pipe or terminal of somebody else, which we may not switch to non-blocking because the
 // description is shared with other processes, is written in pieces that poll has promised room for.
 class Output {
@@ -17,6 +17,8 @@ class Output {
   ~Output() { close(); }
   Output(const Output&) = delete;
 
+  // Opens now and not at the first line: by then another part of the process may have taken the last descriptor.
+  void prepare() noexcept;
   // Writes the front of `pieces`; `written` says how much.
   Outcome write(iovec* pieces, int count, size_t& written) noexcept;
   int fd() const noexcept { return fd_; }

@@ -74,6 +74,7 @@ class Writer {
   explicit Writer(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
   void run() {
+    state_->output.prepare();
     while (true) {
       if (state_->reopen.exchange(false, std::memory_order_acquire)) state_->output.reopen();
       const bool wrote = drain();
