@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "proxy/ended_side.h"
 #include "proxy/headers.h"
 #include "proxy/interception.h"
 #include "proxy/local_reply.h"
@@ -16,11 +17,14 @@ namespace {
 using base::Detail;
 using namespace std::chrono_literals;
 
-// A client that shut down its sending side may still read; after that long it counts as gone (flag DC).
+// A FIN does not tell a client that left from one that shut down its sending side and waits. It may still read, so it gets its
+// answer as long as it takes bytes of it; when it has taken none for that long, upstream thinking or the client not reading, it
+// counts as gone (flag DC). Envoy gives it nothing. The same holds before a 101; a tunnel behind it keeps half-close.
 constexpr auto kAfterFin = 500ms;
 // Istio: VirtualService.http.retries.backoff, base 25 ms, cap ten times that, fully jittered.
 constexpr auto kBackoffBase = 25ms;
 constexpr Error kClientGone{.code = base::Code::kReset, .origin = base::Origin::kDownstream, .detail = Detail::kDownstreamDisconnect};
+constexpr Error kUpstreamGone{.code = base::Code::kReset, .origin = base::Origin::kUpstream};
 constexpr Error kTimedOut{.code = base::Code::kTimeout, .detail = Detail::kResponseTimeout};
 constexpr Error kTryTimedOut{.code = base::Code::kTimeout, .detail = Detail::kPerTryTimeout};
 constexpr Error kTooManyPending{.code = base::Code::kOverflow, .detail = Detail::kUpstreamOverflow};
@@ -32,7 +36,7 @@ struct Try {
   Stopper stopper;
   net::Deadline deadline, per_try;
   StreamIdle idle;
-  std::optional<net::CloseWatch> client;       // from the end of the upload to the end of the answer
+  std::optional<net::CloseWatch> client;       // while nobody reads from it, up to the end of the answer
   http::UpstreamExchange* exchange = nullptr;
   bool uploaded = false;                       // the whole request is with the kernel
   bool answered = false;                       // a final answer was begun towards the client, ours or upstream's
@@ -44,6 +48,10 @@ struct Try {
       : r(request), deadline(request.state.worker, stopper), per_try(request.state.worker, stopper),
         idle(request.state.worker, stopper, request.state.shared.options().limits.stream_idle) {}
   void progress() noexcept { idle.progress(); }   // bytes moved, in either direction
+  void client_took() noexcept {
+    progress();
+    if (client) client->progress();
+  }
 };
 
 // What is left of the route's timeout; nullopt when there is none or its clock has not begun.
@@ -133,8 +141,10 @@ net::Task<Result<>> finish_write(Try& t, http::Sender::Send& send) {
     void await_suspend(std::coroutine_handle<> h) noexcept { send.await_suspend(h); }
     Result<> await_resume() { return send.await_resume(); }
   };
-  const net::CloseWatch client(t.r.exchange.connection(), t.stopper, kClientGone, kAfterFin);
-  co_return co_await Started{send};
+  t.client.emplace(t.r.exchange.connection(), t.stopper, kClientGone, kAfterFin);
+  const Result<> sent = co_await Started{send};
+  t.client.reset();
+  co_return sent;
 }
 
 // Head and body of a request; the head goes with the first piece when that is there already. Whoever refuses the rest of a
@@ -187,6 +197,15 @@ void answer_broke(Try& t, Error why) {
   t.r.exchange.abort();
 }
 
+// The client does not take its answer: it has gone, or time has run out on it (the route's, or the stream stood still).
+void not_taken(Try& t, Error why) {
+  if (t.over) return;
+  t.over = true;
+  const bool late = why.detail == Detail::kResponseTimeout || why.detail == Detail::kStreamIdleTimeout;
+  t.r.note(late ? why.detail : Detail::kDownstreamDisconnect);
+  t.r.exchange.abort();
+}
+
 // Sends the head with the first piece when that is there, alone at once when it is not, and copies the rest.
 net::Task<> relay_body(Try& t, http::ResponseHead& head) {
   Request& r = t.r;
@@ -200,7 +219,7 @@ net::Task<> relay_body(Try& t, http::ResponseHead& head) {
     head_sent = true;
   }
   while (sent && !body.ended()) {
-    t.progress();
+    t.client_took();
     r.connection.waits_for = "upstream";
     net::Pipe* const pipe = bypass.pipe(r.state.worker, body, to);
     auto piece = co_await (pipe ? body.next(*pipe) : body.next());
@@ -221,23 +240,39 @@ net::Task<> relay_body(Try& t, http::ResponseHead& head) {
     head_sent = true;
     if (sent && trailers) sent = co_await to.finish(body.trailers());
   }
-  if (sent || t.over) co_return;
-  t.over = true;
-  const Detail why = sent.error().detail;   // the route's time may have run out on a client that does not read
-  r.note(why == Detail::kResponseTimeout || why == Detail::kStreamIdleTimeout ? why : Detail::kDownstreamDisconnect);
-  r.exchange.abort();
+  if (!sent) not_taken(t, sent.error());
 }
 
 // A tunnel after 101: bytes both ways until both sides have ended; no route timeout. A break of either side ends both; upstream's
-// is its way to end and sets no flag (as Envoy's), the client's is DC.
+// is its way to end and sets no flag (as Envoy's), the client's is DC. Neither side may take the break for a clean end.
+struct Upgraded {
+  Try& t;
+  std::optional<EndedSide> ended;
+};
 void break_tunnel(Try& t, Error why) {
   if (t.over) return;   // the echo of the other direction's break
   t.over = true;
   if (why.detail == Detail::kDownstreamDisconnect || why.detail == Detail::kDownstreamLocalDisconnect) t.r.note(why.detail);
+  if (!t.stopper.cancelled()) t.exchange->connection().reset();
   t.exchange->cancel(kClientGone);
-  t.r.exchange.cancel(kClientGone);
+  // Cancelled before: it still gets what upstream had said in full (EndedSide).
+  if (!t.r.exchange.connection().cancelled()) t.r.exchange.cancel(kClientGone);
 }
-net::Task<> tunnel_copy(Try& t, http::BodySource& from, http::Sender& to) {
+// A side that left without an RST and without our hearing of it must not keep the other for ever. Where streams have an idle
+// time that bounds it already (Envoy's stream_idle_timeout, off in Istio's sidecars); else it is that of a TCP connection.
+void half_closed(Upgraded& tunnel, bool by_client) {
+  Try& t = tunnel.t;
+  net::Stream& client = t.r.exchange.connection();
+  net::Stream& upstream = t.exchange->connection();
+  if (tunnel.ended) return tunnel.ended.reset();   // the other one had ended before
+  if (t.r.state.shared.options().limits.stream_idle.count() == 0) t.idle.limit(t.r.settings->tcp_idle_timeout);
+  if (by_client) tunnel.ended.emplace(client, upstream, t.stopper, kClientGone);
+  else tunnel.ended.emplace(upstream, client, t.stopper, kUpstreamGone);
+}
+net::Task<> tunnel_copy(Upgraded& tunnel, bool from_client) {
+  Try& t = tunnel.t;
+  http::BodySource& from = from_client ? t.r.exchange.request_body() : t.exchange->response_body();
+  http::Sender& to = from_client ? t.exchange->request() : t.r.exchange.response();
   while (!from.ended()) {
     auto piece = co_await from.next();
     Result<> sent;
@@ -249,18 +284,20 @@ net::Task<> tunnel_copy(Try& t, http::BodySource& from, http::Sender& to) {
     break_tunnel(t, sent.error());
     co_return;
   }
+  half_closed(tunnel, from_client);
 }
 net::Task<> tunnel(Try& t, http::ResponseHead& head) {
-  t.client.reset();
   t.deadline.disarm();   // from here on nothing but idleness stops it
   t.r.connection.state = "tunnel";
   const auto sent = co_await t.r.exchange.response().head(head, {}, false);
+  t.client.reset();
   if (!sent) {
+    not_taken(t, sent.error());
     t.exchange->cancel(kClientGone);
     co_return;
   }
-  co_await net::both(tunnel_copy(t, t.r.exchange.request_body(), t.exchange->request()),
-                     tunnel_copy(t, t.exchange->response_body(), t.r.exchange.response()));
+  Upgraded upgraded{t, {}};
+  co_await net::both(tunnel_copy(upgraded, true), tunnel_copy(upgraded, false));
   if (t.stopper.cancelled()) t.r.note(t.stopper.why().detail);
 }
 
@@ -284,6 +321,7 @@ net::Task<> download(Try& t) {
     t.stopper.target(t.exchange, &r.exchange);   // the client may read nothing
     const auto sent = co_await r.exchange.response().head(**head, {}, false);   // 100, 103: passed on as they come
     t.interim = false;
+    if (sent) t.client_took();
     if (!sent) {
       head = std::unexpected(t.stopper.cancelled() ? t.stopper.why() : kClientGone);
       break;

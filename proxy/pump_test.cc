@@ -164,6 +164,67 @@ TEST_F(Pump, ClientShutsDownItsSendingSide_StillGetsItsAnswer) {
   EXPECT_TRUE(c.got.ends_with("ok")) << c.got;
 }
 
+// 500 ms without a byte are what makes it gone, not 500 ms of an answer that is under way.
+TEST_F(Pump, ClientShutsDownItsSendingSide_GetsAnAnswerThatComesSlowly) {
+  Peer& c = client();
+  c.say(get("/"));
+  Peer& s = server();
+  c.stream->shutdown_write();
+  worker_.advance(400ms);
+  s.say("HTTP/1.1 103 Early Hints\r\n\r\n");
+  worker_.advance(400ms);
+  s.say("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n");
+  for (int i = 0; i < 20; ++i) {
+    worker_.advance(400ms);
+    s.say("x");
+  }
+  EXPECT_TRUE(c.got.ends_with(std::string(20, 'x'))) << c.got;
+  EXPECT_TRUE(has(lines_.lines.at(0), " 200 - ")) << lines_.lines[0];
+
+  Peer& stuck = client();
+  stuck.say(get("/"));
+  stuck.stream->shutdown_write();
+  s.say("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nx");
+  worker_.advance(499ms);
+  ASSERT_EQ(lines_.lines.size(), 1u);
+  worker_.advance(1ms);
+  EXPECT_TRUE(has(lines_.lines.back(), " 200 DC ")) << lines_.lines.back();
+}
+
+TEST_F(Pump, ClientShutsDownItsSendingSide_MayReadSlowly) {
+  Peer* s = nullptr;
+  for (const bool stops : {false, true}) {
+    Peer& c = silent_client(80, "10.96.0.9", 4096);
+    c.say(get("/"));
+    if (!s) s = &server();   // kept for the second request
+    s->say("HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + std::string(60'000, 'x'));
+    c.stream->shutdown_write();
+    settle();
+    size_t got = 0;
+    for (size_t sip; got < 30'000 && (sip = c.sip()) > 0; got += sip) worker_.advance(400ms);
+    if (stops) worker_.advance(1s);
+    for (size_t sip; (sip = c.sip()) > 0; got += sip) worker_.advance(400ms);
+    EXPECT_EQ(got > 60'000, !stops);
+    EXPECT_TRUE(has(lines_.lines.back(), stops ? " 200 DC " : " 200 - ")) << lines_.lines.back();
+  }
+}
+
+// The last of its body is stuck on the way to upstream, which answers already.
+TEST_F(Pump, ClientShutsDownItsSendingSide_EarlyAnswerComesSlowly) {
+  dialer_.capacity = 4096;
+  Peer& c = client();
+  c.say("POST /u HTTP/1.1\r\nHost: shop\r\nContent-Length: 20000\r\n\r\n" + std::string(20'000, 'u'));
+  Peer& s = accept();   // reads nothing
+  c.stream->shutdown_write();
+  s.say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 10\r\n\r\n");
+  for (int i = 0; i < 10; ++i) {
+    worker_.advance(400ms);
+    s.say("x");
+  }
+  EXPECT_TRUE(c.got.ends_with("\r\n\r\nxxxxxxxxxx")) << c.got;
+  EXPECT_TRUE(has(lines_.lines.at(0), " 413 - ")) << lines_.lines[0];
+}
+
 TEST_F(Pump, NobodyAnswersInTime_504_UT) {
   Peer& c = client();
   c.say(get("/slow"));
@@ -359,6 +420,108 @@ TEST_F(Pump, Websocket_BreakOfEitherSide_EndsBoth) {
     settle();
     EXPECT_TRUE(c.ended);
     EXPECT_TRUE(s.ended);
+  }
+  EXPECT_EQ(lines_.lines.size(), 2u);
+}
+
+constexpr std::string_view kSwitching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+
+// Nobody reads any more from one that has said all; the other says nothing.
+TEST_F(Pump, Websocket_ResetBehindAFin_EndsBothSides) {
+  for (const bool client_goes : {true, false}) {
+    Peer& c = client();
+    c.say(get("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+    Peer& s = server();
+    s.say(std::string(kSwitching));
+    Peer& goes = client_goes ? c : s;
+    Peer& stays = client_goes ? s : c;
+    goes.stream->shutdown_write();
+    settle();
+    EXPECT_TRUE(stays.ended && !stays.broken);
+    EXPECT_EQ(worker_.tasks(), 1u);
+    goes.stream->reset();
+    settle();
+    EXPECT_EQ(worker_.tasks(), 0u);
+    EXPECT_TRUE(stays.stream->got_reset()) << "what it may still say has no taker";
+    EXPECT_TRUE(has(lines_.lines.back(), client_goes ? " 101 DC downstream_remote_disconnect " : " 101 - via_upstream ")) << lines_.lines.back();
+  }
+  EXPECT_EQ(lines_.lines.size(), 2u);
+}
+
+TEST_F(Pump, Websocket_ClientResets_UpstreamDoesNotTakeItForAnEnd) {
+  Peer& c = client();
+  c.say(get("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+  Peer& s = server();
+  s.say(std::string(kSwitching));
+  c.stream->reset();
+  settle();
+  EXPECT_TRUE(s.broken);
+  EXPECT_TRUE(has(lines_.lines.at(0), " 101 DC ")) << lines_.lines[0];
+}
+
+TEST_F(Pump, Websocket_UpstreamsResetBehindItsFin_DestroysNothingThatWasWhole) {
+  Peer& c = silent_client();
+  c.say(get("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+  Peer& s = server();
+  s.say(std::string(kSwitching) + "the whole answer");
+  s.stream->shutdown_write();
+  settle();
+  s.stream->reset();
+  settle();
+  EXPECT_EQ(worker_.tasks(), 0u);
+  c.listen();
+  settle();
+  EXPECT_TRUE(c.got.ends_with("the whole answer")) << c.got;
+  EXPECT_TRUE(c.ended && !c.broken);
+}
+
+// A client that closed its socket behind its FIN says no word of it. Streams have no idle time here, so that of TCP bounds it.
+TEST_F(Pump, Websocket_OneSideHasSaidAll_TheOtherMayBeSilentForAnHour) {
+  for (const bool by_client : {true, false}) {
+    Peer& c = client();
+    c.say(get("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+    Peer& s = server();
+    s.say(std::string(kSwitching));
+    worker_.advance(3h);
+    (by_client ? c : s).stream->shutdown_write();
+    settle();
+    Peer& talks = by_client ? s : c;
+    for (int i = 0; i < 3; ++i) {
+      worker_.advance(59min);
+      talks.say("more");
+    }
+    EXPECT_TRUE((by_client ? c : s).got.ends_with("moremoremore"));
+    worker_.advance(59min);
+    EXPECT_EQ(worker_.tasks(), 1u);
+    worker_.advance(1min);
+    EXPECT_EQ(worker_.tasks(), 0u);
+    EXPECT_TRUE(has(lines_.lines.back(), " 101 SI ")) << lines_.lines.back();
+  }
+  EXPECT_EQ(lines_.lines.size(), 2u);
+}
+
+class IdlePump : public Pump {
+ protected:
+  static Options limits() {
+    Options options;
+    options.limits.stream_idle = 10s;
+    return options;
+  }
+  IdlePump() : Pump(limits()) {}
+};
+
+TEST_F(IdlePump, Websocket_ClientDoesNotTakeThe101) {
+  for (const bool leaves : {true, false}) {
+    Peer& c = silent_client(80, "10.96.0.9", 32);
+    c.say(get("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+    settle();
+    Peer& s = server();
+    s.say(std::string(kSwitching));
+    if (leaves) c.stream->reset();
+    else worker_.advance(10s);
+    settle();
+    EXPECT_TRUE(s.ended);
+    EXPECT_TRUE(has(lines_.lines.back(), leaves ? " 101 DC downstream_remote_disconnect " : " 101 SI stream_idle_timeout ")) << lines_.lines.back();
   }
   EXPECT_EQ(lines_.lines.size(), 2u);
 }

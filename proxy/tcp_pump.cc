@@ -1,5 +1,7 @@
 #include <chrono>
+#include <optional>
 
+#include "proxy/ended_side.h"
 #include "proxy/interception.h"
 #include "proxy/request_log.h"
 #include "proxy/serve.h"
@@ -19,6 +21,11 @@ constexpr std::chrono::hours kHalfClosed{24};
 class Tunnel final : public net::Cancellable {
  public:
   Tunnel(net::Stream& down, net::Stream& up) noexcept : down_(down), up_(up) {}
+  // `from` says no more, and `to` has been told; the direction back goes on, if it does.
+  void half_closed(net::Stream& from, net::Stream& to) {
+    if (ended_) ended_.reset();
+    else ended_.emplace(from, to, *this, kOtherSide);
+  }
 
  private:
   void on_cancel() noexcept override {
@@ -27,6 +34,7 @@ class Tunnel final : public net::Cancellable {
   }
   net::Stream& down_;
   net::Stream& up_;
+  std::optional<EndedSide> ended_;
 };
 
 // Bulk: reads of this size, twice in a row, go on through a pipe inside the kernel, until one brings less than is worth it. An
@@ -50,6 +58,7 @@ net::Task<> copy(net::Stream& from, net::Stream& to, Tunnel& tunnel, StreamIdle&
     const size_t size = pipe ? pipe->held() : piece->size();
     if (size == 0) {
       to.shutdown_write();
+      tunnel.half_closed(from, to);
       co_return;
     }
     bytes += size;

@@ -1,3 +1,10 @@
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <cerrno>
+
+#include "net/socket_testing.h"
+#include "proxy/ended_side.h"
 #include "proxy/pump_harness.h"
 
 namespace proxy::in_memory {
@@ -28,6 +35,101 @@ TEST_F(Pump, Tcp_ResetTravelsOn) {
   settle();
   EXPECT_TRUE(c.ended);
   EXPECT_TRUE(c.broken);
+}
+
+// One that has said all is not read any more, and its going must be seen all the same, while the other says nothing.
+TEST_F(Pump, Tcp_ResetBehindAFin_EndsBothSides) {
+  for (const bool client_goes : {true, false}) {
+    Peer& c = client(90);
+    Peer& s = server();
+    c.say("question");
+    Peer& goes = client_goes ? c : s;
+    Peer& stays = client_goes ? s : c;
+    goes.stream->shutdown_write();
+    settle();
+    EXPECT_TRUE(stays.ended && !stays.broken);
+    EXPECT_EQ(worker_.tasks(), 1u);
+    goes.stream->reset();
+    settle();
+    EXPECT_EQ(worker_.tasks(), 0u) << (client_goes ? "client" : "upstream");
+    EXPECT_TRUE(stays.stream->got_reset()) << "what it may still say has no taker";
+  }
+  EXPECT_EQ(lines_.lines.size(), 2u);
+}
+
+TEST_F(Pump, Tcp_ResetBehindAFin_DestroysNothingThatWasWhole) {
+  Peer& c = silent_client(90);
+  Peer& s = server();
+  s.say("the whole answer");
+  s.stream->shutdown_write();
+  settle();
+  s.stream->reset();
+  settle();
+  EXPECT_EQ(worker_.tasks(), 0u);
+  c.listen();
+  settle();
+  EXPECT_EQ(c.got, "the whole answer");
+  EXPECT_TRUE(c.ended && !c.broken);
+}
+
+TEST_F(Pump, Tcp_DrainDeadline_EndsATunnelWhoseClientHasSaidAll) {
+  Peer& c = client(90);
+  Peer& s = server();
+  c.stream->shutdown_write();
+  settle();
+  state_.cancel_all();
+  settle();
+  EXPECT_EQ(worker_.tasks(), 0u);
+  EXPECT_TRUE(c.ended);
+  EXPECT_TRUE(s.stream->got_reset());
+}
+
+TEST_F(Pump, Tcp_IdleEndOfAHalfClosedTunnel_IsNoReset) {
+  publish(std::string(kMesh) + "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: shop, namespace: default}\nspec: {host: shop, trafficPolicy: {connectionPool: {tcp: {idleTimeout: 5s}}}}\n");
+  for (const bool by_client : {true, false}) {
+    Peer& c = client(90);
+    Peer& s = server();
+    (by_client ? c : s).stream->shutdown_write();
+    worker_.advance(4s);
+    EXPECT_EQ(worker_.tasks(), 1u);
+    worker_.advance(1s);
+    EXPECT_EQ(worker_.tasks(), 0u);
+    EXPECT_TRUE(c.ended && s.ended);
+    EXPECT_FALSE(c.broken || s.broken);
+  }
+}
+
+// What the kernel tells of a peer that has sent its FIN: an RST at once; a socket that was closed behind the FIN is silent, until
+// the orphan is forgotten there and a keepalive probe is answered with an RST.
+TEST(EndedSide, PeerGoesBehindItsFin_TheOtherSideIsReset) {
+  for (const bool says_so : {true, false}) {
+    net::Worker worker({});
+    net::testing::TcpPair ended(worker), other(worker);
+    const int peer = ended.connected->raw_fd();
+    const int one = 1;
+    if (!says_so) {
+      for (const int option : {TCP_KEEPIDLE, TCP_KEEPINTVL})
+        ASSERT_EQ(::setsockopt(ended.accepted->raw_fd(), IPPROTO_TCP, option, &one, sizeof one), 0);
+      ASSERT_EQ(::setsockopt(peer, IPPROTO_TCP, TCP_LINGER2, &one, sizeof one), 0);
+    }
+    ended.connected->shutdown_write();
+    net::testing::Reading nothing, rest;
+    worker.spawn(net::testing::read_all(*ended.accepted, nothing));
+    net::testing::run_to_the_end(worker);
+    ASSERT_TRUE(nothing.end && nothing.bytes.empty());
+    const net::testing::Target tunnel(worker);
+    const EndedSide watched(*ended.accepted, *other.accepted, tunnel, {.code = base::Code::kReset});
+    worker.spawn(net::testing::read_all(*other.accepted, rest));   // the copy of the other direction
+    worker.poll();
+    ASSERT_FALSE(rest.over);
+    if (says_so) ended.connected->reset();
+    else ended.connected = nullptr;
+    net::testing::run_to_the_end(worker);
+    EXPECT_FALSE(rest.end);
+    worker.spawn(net::testing::read_all(*other.connected, rest));
+    net::testing::run_to_the_end(worker);
+    EXPECT_EQ(rest.end.error().sys, ECONNRESET);
+  }
 }
 
 TEST_F(Pump, Tcp_ConnectionPoolBoundsTunnels) {

@@ -31,6 +31,7 @@ class MemEnd final : public MemStream {
   }
   bool splices() const noexcept override { return options_.splices && unread_.empty(); }
   bool readable() noexcept override { return cancelled() || broken() || fin_received_ || !unread_.empty() || !inbox_.empty(); }
+  bool undelivered() noexcept override { return owes() || (peer_ && !peer_->inbox_.empty()); }
   void shutdown_write() noexcept override;
   void reset() noexcept override;
   base::SocketAddress local() const noexcept override { return is_a_ ? options_.a_address : options_.b_address; }

@@ -338,6 +338,38 @@ TEST(CloseWatch, Fin_CancelsAfterItsTime_ResetAtOnce_BytesHideAFin) {
   }
 }
 
+TEST(CloseWatch, TimeBehindAFin_BeginsAnewWithWhatThePeerTakes) {
+  Ends ends;
+  const Error why{.code = base::Code::kEof};
+  Target target;
+  CloseWatch watch = ends.b->closed(target, why, 500ms);
+  watch.progress();
+  ends.worker.advance(600ms);
+  EXPECT_FALSE(target.cancelled()) << "there is no FIN yet";
+  ends.a->shutdown_write();
+  ends.worker.poll();
+  for (int i = 0; i < 3; ++i) {
+    ends.worker.advance(499ms);
+    watch.progress();
+  }
+  ends.worker.advance(499ms);
+  EXPECT_FALSE(target.cancelled());
+  ends.worker.advance(1ms);
+  EXPECT_TRUE(target.cancelled());
+}
+
+TEST(CloseWatch, FinDoesNotMatter_AResetDoes) {
+  Ends ends;
+  Target target;
+  CloseWatch watch = ends.b->closed(target, {.code = base::Code::kEof}, CloseWatch::kNever);
+  ends.a->shutdown_write();
+  ends.worker.advance(24h * 365);
+  EXPECT_FALSE(target.cancelled());
+  ends.a->reset();
+  ends.worker.poll();
+  EXPECT_TRUE(target.cancelled());
+}
+
 TEST(CloseWatch, OrBytes_TakesThemForTheEnd) {
   Ends ends;
   Target target;

@@ -40,6 +40,7 @@ class SocketStream final : public Stream, private DescriptorOwner {
     return (try_reading_ || descriptor_.came() || read_errno_ || !unread_.empty() || cancelled()) && readable();
   }
   std::chrono::steady_clock::time_point last_drained() noexcept override;
+  bool undelivered() noexcept override { return descriptor_.usable() && (!unsent_.empty() || drains() || queued() > 0); }
   void shutdown_write() noexcept override;
   void reset() noexcept override;
   base::SocketAddress local() const noexcept override;

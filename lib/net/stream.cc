@@ -1,8 +1,11 @@
 #include "net/stream.h"
 
 #include <cassert>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+
+#include "net/worker.h"
 
 namespace net {
 
@@ -109,11 +112,18 @@ void CloseWatch::saw_error() noexcept {
 }
 
 void CloseWatch::saw_fin() noexcept {
+  if (after_fin_ == kNever) return;
   if (after_fin_.count() <= 0) {
     target_.cancel(why_);
   } else if (!armed()) {
     arm(after_fin_);
   }
+}
+
+void CloseWatch::fire() noexcept {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(stream_->last_drained() + after_fin_ - worker().now());
+  if (left.count() > 0) arm(left);
+  else target_.cancel(why_);
 }
 
 void CloseWatch::saw_bytes() noexcept {

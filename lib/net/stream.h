@@ -146,6 +146,8 @@ class Stream : public Cancellable {
   // When the peer last took something of a write that it keeps, or kept, waiting; long ago when it never did. A slow reader moves
   // without anybody being told, so who is about to give up for lack of progress asks here. Costs a system call at most.
   virtual std::chrono::steady_clock::time_point last_drained() noexcept { return drained_; }
+  // Bytes, or the FIN, of a write that is over are still on their way: a reset would destroy them. Costs a system call.
+  virtual bool undelivered() noexcept { return false; }
   // See CloseWatch. At most one watch at a time; a watch and a waiting read exclude each other.
   CloseWatch closed(Cancellable& target, Error why, std::chrono::milliseconds after_fin) noexcept;
 
@@ -181,21 +183,27 @@ class Stream : public Cancellable {
 };
 
 // While it lives, the end of the stream cancels `target` with `why`: an RST or error at once, a FIN or TLS close `after_fin`
-// later (a client that shut down its sending side may still wait for its answer). Consumes no byte. When bytes stand before
+// later (a client that shut down its sending side may still wait for its answer), counted from the last byte that this client
+// took: that of a write that waits, or what progress() tells. Consumes no byte. When bytes stand before
 // the end (pipelining), only an error counts as leaving. The pump puts one on the client while it waits upstream, the pool
 // puts one on every idle connection (after_fin 0; there, unexpected bytes count as the end too: `or_bytes`).
 class CloseWatch final : private Timer {
  public:
+  static constexpr auto kNever = std::chrono::milliseconds::max();   // as after_fin: the FIN has been read or does not matter
   CloseWatch(Stream& stream, Cancellable& target, Error why, std::chrono::milliseconds after_fin, bool or_bytes = false) noexcept;
   CloseWatch(const CloseWatch&) = delete;
   ~CloseWatch();
   bool or_bytes() const noexcept { return or_bytes_; }
+  // A write to the stream has ended well. The kernel may have taken it for a peer that is gone, but then an RST follows.
+  void progress() noexcept {
+    if (armed()) arm(after_fin_);
+  }
   void saw_error() noexcept;   // for stream implementations
   void saw_fin() noexcept;
   void saw_bytes() noexcept;
 
  private:
-  void fire() noexcept override { target_.cancel(why_); }
+  void fire() noexcept override;
   friend Stream;
   Stream* stream_;                              // null once the stream is gone
   Cancellable& target_;

@@ -305,6 +305,44 @@ TEST(SocketWatch, Reset_CancelsAtOnce_EvenBehindUnreadBytes) {
   }
 }
 
+TEST(SocketWatch, ResetBehindAFinThatWasRead_CancelsAtOnce_ItsTimeIsNever) {
+  for (const bool we_wrote : {false, true}) {
+    Worker worker({});
+    TcpPair pair(worker);
+    pair.connected->shutdown_write();
+    Reading reading;
+    worker.spawn(testing::read_all(*pair.accepted, reading));
+    testing::run_to_the_end(worker);
+    Target target(worker);
+    CloseWatch watch = pair.accepted->closed(target, {.code = base::Code::kEof}, CloseWatch::kNever);
+    if (we_wrote) {
+      Writing writing;
+      worker.spawn(testing::write_text(*pair.accepted, "not read", writing));
+      testing::run_to_the_end(worker);
+    }
+    worker.poll();
+    EXPECT_FALSE(target.cancelled());
+    pair.connected->reset();
+    worker.run();
+    EXPECT_TRUE(target.cancelled());
+  }
+}
+
+TEST(SocketStream, Undelivered_UntilThePeersKernelHasIt) {
+  Worker worker({});
+  TcpPair pair(worker);
+  EXPECT_FALSE(pair.accepted->undelivered());
+  Writing writing;
+  worker.spawn(testing::write_text(*pair.accepted, "short", writing));
+  testing::run_to_the_end(worker);
+  while (pair.accepted->undelivered()) worker.poll();
+  worker.spawn(testing::write_text(*pair.accepted, std::string(20'000'000, 'x'), writing));
+  worker.poll();
+  EXPECT_TRUE(pair.accepted->undelivered());
+  pair.connected.reset();
+  testing::run_to_the_end(worker);
+}
+
 TEST(SocketWatch, BytesBeforeAFin_HideIt_UnlessBytesCount) {
   for (const bool or_bytes : {false, true}) {
     Worker worker({});
