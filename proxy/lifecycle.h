@@ -34,6 +34,11 @@ enum class State : uint8_t {
   kSplicedBodyClientSlow,      // as kBodyClientSlow, and bytes are stuck in the pipe
   kSplicedUpload,              // as kUploadClientSlow: the pipe is empty
   kSplicedUploadUpstreamSlow,  // as kUploadUpstreamSlow: bytes are stuck in it
+  kTunnelClientEnded,          // the client has sent its FIN, and upstream is silent
+  kTunnelUpstreamEnded,
+  kTcp,                        // a tunnel that never was a request
+  kTcpClientEnded,
+  kTcpUpstreamEnded,
   kCount
 };
 
@@ -89,10 +94,23 @@ inline constexpr std::array<StateRow, static_cast<size_t>(State::kCount)> kState
     {"spliced body, slow client", true, true, true,       true},
     {"spliced upload, slow client", true, false, false,   false},
     {"spliced upload, slow upstream", true, false, true,  false},
+    {"tunnel, client ended", true, true,      true,       true},
+    {"tunnel, upstream ended", true, true,    true,       true},
+    {"tcp",                  true,  true,     true,       true},
+    {"tcp, client ended",    true,  true,     true,       true},
+    {"tcp, upstream ended",  true,  true,     true,       true},
 }};
 inline constexpr std::array<const char*, static_cast<size_t>(Event::kCount)> kEvents{
     "client resets", "client half-closes", "upstream resets", "upstream ends", "upstream answers", "idle timeout", "head timeout",
     "route timeout", "stream idle", "drain begins", "drain deadline", "snapshot swap", "endpoint removal", "shedding"};
+
+// Which of a tunnel's sides had said its last when the first event came.
+constexpr bool client_ended(State s) noexcept { return s == State::kTunnelClientEnded || s == State::kTcpClientEnded; }
+constexpr bool upstream_ended(State s) noexcept { return s == State::kTunnelUpstreamEnded || s == State::kTcpUpstreamEnded; }
+constexpr bool is_tcp(State s) noexcept { return s == State::kTcp || s == State::kTcpClientEnded || s == State::kTcpUpstreamEnded; }
+constexpr bool is_tunnel(State s) noexcept {
+  return s == State::kTunnel || s == State::kTunnelClientEnded || s == State::kTunnelUpstreamEnded || is_tcp(s);
+}
 
 // The state in which the same bytes are copied: which way they go must make no difference to anybody.
 constexpr State as_copied(State s) noexcept {
@@ -120,10 +138,13 @@ struct Verdict {
 class Oracle {
  public:
   explicit Oracle(State at)
-      : at_(as_copied(at)), status_(at == State::kTunnel ? 101 : row(at).answered ? 200 : 0), waited_for_slot_(at == State::kWaitingForSlot) {}
+      : at_(is_tcp(at) ? State::kTcp : is_tunnel(at) ? State::kTunnel : as_copied(at)),
+        status_(is_tcp(at) ? 0 : is_tunnel(at) ? 101 : row(at).answered ? 200 : 0),
+        waited_for_slot_(at == State::kWaitingForSlot), half_closed_(client_ended(at)), upstream_ended_(upstream_ended(at)) {}
 
   void happens(Event e) {
     if (decided_) return;
+    if (at_ == State::kTcp) return happens_to_tcp(e);
     switch (e) {
       // RemoteClose with a stream open: Envoy resets it with DownstreamConnectionTermination.
       case Event::kClientReset: return gone();
@@ -169,6 +190,9 @@ class Oracle {
     if (!waited_for_slot_ || !upstreams) happens(e);
   }
 
+  // A tunnel whose end is decided waits for nobody: its line is there before anything else happens.
+  bool over() const { return decided_ && (at_ == State::kTunnel || at_ == State::kTcp); }
+
   // Everybody does what he still can: configuration as it was, dials succeed, peers read and say what is left.
   Verdict at_the_end() {
     if (at_ == State::kLinger) connection_ends();
@@ -177,6 +201,7 @@ class Oracle {
     if (at_ == State::kPartialHead && shedding_) return {true, 503, {"OM"}};
     // A client that half-closed its tunnel gets the rest; Envoy without half-close would count it as gone.
     if (at_ == State::kTunnel) return half_closed_ ? Verdict{true, 101, {"-", "DC"}} : Verdict{true, 101, {"-"}};
+    if (at_ == State::kTcp) return {true, 0, {"-"}};
     return {true, 200, {"-"}};
   }
   // 10 s, much more than any patience of ours.
@@ -188,11 +213,18 @@ class Oracle {
       retried_ = true;
     }
     // 500 ms after a FIN the client counts as gone, unless bytes before the FIN hide it or a tunnel passed it on.
-    if (half_closed_ && at_ != State::kTunnel && at_ != State::kUploadUpstreamSlow) gone();
+    if (half_closed_ && at_ != State::kTunnel && at_ != State::kTcp && at_ != State::kUploadUpstreamSlow) gone();
     if (at_ == State::kLinger) connection_ends();
   }
 
  private:
+  // Envoy's tcp_proxy sets no flag for the end of an established connection, whoever brought it about.
+  void happens_to_tcp(Event e) {
+    if (e == Event::kClientHalfClose) half_closed_ = true;
+    if (e == Event::kUpstreamEnds) upstream_ended_ = true;
+    const bool broken = e == Event::kClientReset || e == Event::kUpstreamReset || e == Event::kDrainDeadline;
+    if (broken || (half_closed_ && upstream_ended_)) decide(0, {"-"});
+  }
   void decide(uint16_t status, std::vector<std::string_view> flags) {
     decided_ = true;
     verdict_ = {true, status, std::move(flags)};
@@ -210,6 +242,7 @@ class Oracle {
     if (!row(at_).begun) return connection_ends();
     if (!row(at_).finishable) return gone();   // its request can never be whole
     half_closed_ = true;
+    if (upstream_ended_) decide(status_, {"-"});
   }
   void upstream_breaks(bool reset) {
     switch (at_) {
@@ -227,7 +260,9 @@ class Oracle {
         if (reset || !pending_.line) pending_ = {true, 200, {"UC"}};
         return;
       case State::kTunnel:                 // Envoy sees bytes until close, which any end of the connection completes
+        upstream_ended_ = true;
         if (reset) decide(101, {"UC", "-"});
+        else if (half_closed_) decide(101, {"-"});
         return;
       default:
         if (std::exchange(reused_, false)) return;   // the one safe replay: an idle connection may have died of itself
@@ -257,7 +292,7 @@ class Oracle {
   State at_;
   uint16_t status_;
   const bool waited_for_slot_;
-  bool decided_ = false, half_closed_ = false, no_endpoints_ = false, retried_ = false, reused_ = false,
+  bool decided_ = false, half_closed_, upstream_ended_, no_endpoints_ = false, retried_ = false, reused_ = false,
        shedding_ = false;
   Verdict verdict_, pending_;
 };
