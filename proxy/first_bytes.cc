@@ -64,4 +64,65 @@ void FirstBytes::on_cancel() noexcept {
 }
 void FirstBytes::wake() noexcept { downstream_.worker().ready(*this); }
 
+Sniffing::Sniffing(net::Stream& stream, bool http10, std::chrono::milliseconds silence, std::chrono::milliseconds head_time) noexcept
+    : net::Op([](net::Op& op) noexcept { static_cast<Sniffing&>(op).waiter_.resume(); }),
+      stream_(stream), sniffer_(http10), silence_(silence), head_time_(head_time), seen_(stream.worker()), deadline_(stream.worker(), *this) {}
+
+bool Sniffing::await_ready() {
+  if (silence_.count() > 0) deadline_.arm(silence_, Error{.code = base::Code::kTimeout});
+  return read_on();
+}
+
+Sniffing::Outcome Sniffing::await_resume() {
+  stream_.unread(seen_.front());
+  seen_.clear();
+  return outcome_;
+}
+
+bool Sniffing::read_on() {
+  for (;;) {
+    read_.emplace(&stream_);
+    read_->waiter = net::Waiter::to<&Sniffing::on_read>(*this);
+    if (!read_->start()) return false;
+    auto piece = std::move(read_->result);
+    read_.reset();
+    if (take(std::move(piece))) return true;
+  }
+}
+
+bool Sniffing::take(Result<net::Borrowed> piece) {
+  if (!piece) return finish(End::kBroken);
+  if (piece->empty()) return finish(End::kEnded);
+  const bool first = !outcome_.any, began = sniffer_.began();
+  outcome_.any = true;
+  seen_.append(piece->bytes());
+  outcome_.says = sniffer_.look(seen_.front());
+  const bool begins = sniffer_.began() && !began;
+  if (begins) began_at_ = stream_.worker().now();
+  if (outcome_.says != http::Sniffed::kNeedMore) return finish(End::kDecided);
+  if (first || begins) deadline_.arm(head_time_, Error{.code = base::Code::kTimeout});
+  return false;
+}
+
+bool Sniffing::finish(End end) noexcept {
+  deadline_.disarm();
+  outcome_.end = end;
+  outcome_.in_request_line = sniffer_.in_request_line();
+  if (sniffer_.began()) outcome_.spent = std::chrono::duration_cast<std::chrono::milliseconds>(stream_.worker().now() - began_at_);
+  return true;
+}
+
+void Sniffing::on_read() {
+  auto piece = std::move(read_->result);
+  read_.reset();
+  if (take(std::move(piece)) || read_on()) stream_.worker().ready(*this);
+}
+
+void Sniffing::on_cancel() noexcept {
+  if (!read_) return;                  // it is over already, and the turn that says so is on its way
+  read_.reset();
+  finish(outcome_.any ? End::kTooSlow : End::kSilent);
+  stream_.worker().ready(*this);
+}
+
 }  // namespace proxy

@@ -3,7 +3,9 @@
 #include <chrono>
 #include <optional>
 
+#include "http/detect.h"
 #include "net/cancel.h"
+#include "net/slab.h"
 #include "net/stream.h"
 #include "net/worker.h"
 
@@ -38,6 +40,42 @@ class FirstBytes final : public net::Cancellable, private net::Op {
   std::coroutine_handle<> waiter_;
   Outcome outcome_;
   bool done_ = false;
+};
+
+// Reads one stream until its first bytes can be judged, it ends, or the time is over. What was read is put back when the awaiting
+// coroutine goes on; until then it is http::kMostSniffed bytes and one read at most. The stream itself is never cancelled.
+class Sniffing final : public net::Cancellable, private net::Op {
+ public:
+  enum class End : uint8_t { kDecided, kEnded, kBroken, kSilent, kTooSlow };
+  struct Outcome {
+    End end = End::kSilent;
+    http::Sniffed says = http::Sniffed::kNeedMore;   // anything else with kDecided
+    bool any = false;                                // at least one byte came
+    bool in_request_line = false;                    // http::Sniffer
+    std::chrono::milliseconds spent{0};              // since the first byte that was no line end
+  };
+  // `silence`: how long nothing may come, 0: for ever. `head_time`: how long the bytes may leave it open, from the first one
+  // and, as the codec counts, anew from the first that is no line end.
+  Sniffing(net::Stream& stream, bool http10, std::chrono::milliseconds silence, std::chrono::milliseconds head_time) noexcept;
+  bool await_ready();
+  void await_suspend(std::coroutine_handle<> h) noexcept { waiter_ = h; }
+  Outcome await_resume();
+
+ private:
+  void on_cancel() noexcept override;
+  bool read_on();                      // true: it is over
+  bool take(Result<net::Borrowed> piece);
+  bool finish(End end) noexcept;
+  void on_read();
+  net::Stream& stream_;
+  http::Sniffer sniffer_;
+  const std::chrono::milliseconds silence_, head_time_;
+  std::optional<net::ReadOp> read_;
+  net::Slab seen_;
+  net::Deadline deadline_;
+  std::chrono::steady_clock::time_point began_at_{};
+  std::coroutine_handle<> waiter_;
+  Outcome outcome_;
 };
 
 }  // namespace proxy

@@ -16,7 +16,7 @@ struct Row {
 constexpr Row kRows[] = {
     {"header_bytes", "a request head is too long, 431 or 414"},
     {"header_fields", "a request has too many header fields, 431"},
-    {"header_time", "a request head takes too long, 408"},
+    {"header_time", "a request head, or what may become one, takes too long"},
     {"body_time", "a request body makes no progress, 408"},
     {"stream_idle", "a request and its answer are idle"},
     {"worker_connections", "too many connections on a worker, closed"},

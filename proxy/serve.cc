@@ -1,6 +1,5 @@
 #include "proxy/serve.h"
 
-#include "http/detect.h"
 #include "http/h2_session.h"
 #include "proxy/canary.h"
 #include "proxy/first_bytes.h"
@@ -43,61 +42,87 @@ enum class Speaks : uint8_t { kHttp1, kOpaque, kNobody };
 
 struct Heard {
   Speaks speaks = Speaks::kNobody;
+  std::chrono::milliseconds head_spent{0};      // kHttp1: of the time for the request's head
   std::unique_ptr<upstream::TcpLease> leased;   // the server-first case dialled already
 };
 
-// What the bytes that are there say; kNobody: not enough yet, or the stream ended. An HTTP/1.0 request line counts as HTTP on
-// a declared port, where the codec answers 426, and elsewhere only when it is switched on (traffic.md §3.4).
-Speaks judge(net::Slice bytes, bool http10, bool& more) {
-  more = false;
-  switch (http::sniff(bytes, http10)) {
-    case http::Sniffed::kNeedMore: more = true; return Speaks::kNobody;
-    case http::Sniffed::kHttp1: return Speaks::kHttp1;
-    // HTTP/2 is carried as opaque bytes to the same cluster until the session is built: right for one service, without
-    // routing by request.
-    case http::Sniffed::kHttp2Preface:
-    case http::Sniffed::kTls:
-    case http::Sniffed::kOther: return Speaks::kOpaque;
+enum class Port : uint8_t { kDeclared, kUndeclared };
+
+// Reads until the bytes can be judged; they stay in front of the stream. An HTTP/1.0 request line counts as HTTP on a declared
+// port, where the codec answers 426, and elsewhere only when it is switched on (traffic.md §3.4).
+net::Task<Heard> sniff_downstream(WorkerState& state, Connection& connection, Port port) {
+  using End = Sniffing::End;
+  const bool declared = port == Port::kDeclared;
+  const http::Limits& limits = state.h1_options.limits;
+  Sniffing sniffing(*connection.stream, declared || state.shared.options().http10, limits.idle_time, limits.head_time);
+  const auto outcome = co_await sniffing;
+  Heard heard;
+  heard.head_spent = outcome.spent;
+  switch (outcome.end) {
+    case End::kDecided:
+      // HTTP/2 is carried as opaque bytes to the same cluster until the session is built: right for one service, without
+      // routing by request.
+      heard.speaks = outcome.says == http::Sniffed::kHttp1 ? Speaks::kHttp1 : Speaks::kOpaque;
+      break;
+    case End::kEnded:
+      // Bytes and a FIN are a whole TCP dialogue where anything may be spoken; where HTTP is, half a head deserves no answer.
+      if (outcome.any && !declared) heard.speaks = Speaks::kOpaque;
+      break;
+    case End::kTooSlow:
+      // A declared port stays HTTP, and so does a request that lacks but its version: the codec knows how long it took and
+      // answers 408. Istio has no limit here unless protocolDetectionTimeout sets one, after which the bytes are TCP
+      // (traffic.md §3.4; Envoy's continue_on_listener_filters_timeout). They are the same here, where nothing says HTTP yet:
+      // an empty line is a whole request of finger and gopher. What is opaque never had more than rules for TCP to pass, and an
+      // undeclared port takes HTTP/1.0 as TCP anyway.
+      heard.speaks = declared || outcome.in_request_line ? Speaks::kHttp1 : Speaks::kOpaque;
+      if (heard.speaks == Speaks::kOpaque) state.limits.hit(LimitCounters::Which::kHeaderTime, connection.peer);
+      break;
+    case End::kBroken:
+    case End::kSilent: break;   // as the codec, which ends an idle connection in silence
   }
-  return Speaks::kOpaque;
+  co_return heard;
 }
 
-// Reads until the bytes can be judged. The bytes stay in front of the stream.
-net::Task<Speaks> sniff_downstream(Connection& connection, bool http10) {
-  std::string seen;   // a few bytes, at most the HTTP/2 preface or the first line that tells HTTP/1.0
-  for (;;) {
-    auto piece = co_await connection.stream->read();
-    if (!piece || (piece->empty() && seen.empty())) co_return Speaks::kNobody;
-    const bool ended = piece->empty();
-    seen += net::text_of(piece->bytes());
-    bool more = false;
-    const Speaks speaks = judge(net::bytes_of(seen), http10, more);
-    if (more && !ended && seen.size() < 8192) continue;
-    connection.stream->unread(net::bytes_of(seen));
-    co_return more ? Speaks::kOpaque : speaks;
+// The upstream connection is open and nobody has said anything. Whoever speaks first decides; a tunnel in which neither does is
+// idle like any other.
+net::Task<Heard> listen_to_either(WorkerState& state, Connection& connection, std::unique_ptr<upstream::TcpLease> leased,
+                                  std::shared_ptr<const base::ClusterSettings> settings) {
+  using Who = FirstBytes::Who;
+  Heard heard;
+  connection.waits_for = "client or upstream";
+  FirstBytes either(*connection.stream, &leased->stream(), settings->tcp_idle_timeout);
+  const auto outcome = co_await either;
+  if (outcome.who == Who::kNobody) {
+    state.counters.tcp_total.add();
+    TcpRecord record(state, connection);
+    record.settings = std::move(settings);
+    record.opened(*leased);
+    co_return heard;
   }
+  connection.waits_for = "client";
+  if (outcome.who == Who::kDownstream && outcome.bytes && *outcome.bytes > 0)
+    heard = co_await sniff_downstream(state, connection, Port::kUndeclared);
+  else
+    heard.speaks = Speaks::kOpaque;   // the server spoke, or one side ended: a tunnel carries either faithfully
+  if (heard.speaks == Speaks::kOpaque) heard.leased = std::move(leased);
+  co_return heard;
 }
 
 // An undeclared port: HTTP and opaque bytes are told apart by what the client says first; when it says nothing for a
 // moment, the server is dialled and whoever speaks first decides.
-net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, const base::ClusterSettings* wanted) {
-  const bool http10 = state.shared.options().http10;
+net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, std::shared_ptr<const base::ClusterSettings> wanted) {
   connection.state = "detect";
   connection.waits_for = "client";
-  Heard heard;
   {
     FirstBytes patience(*connection.stream, nullptr, kServerFirstPatience);
     const auto outcome = co_await patience;
     if (outcome.who == FirstBytes::Who::kDownstream) {
-      if (outcome.bytes && *outcome.bytes > 0) heard.speaks = co_await sniff_downstream(connection, http10);
-      co_return heard;
+      if (!outcome.bytes || *outcome.bytes == 0) co_return Heard{};
+      co_return co_await sniff_downstream(state, connection, Port::kUndeclared);
     }
   }
   upstream::Cluster* cluster = wanted ? state.clusters.find(wanted->name) : nullptr;
-  if (!cluster) {
-    heard.speaks = co_await sniff_downstream(connection, http10);
-    co_return heard;
-  }
+  if (!cluster) co_return co_await sniff_downstream(state, connection, Port::kUndeclared);
   state.counters.detect_server_first.add();
   connection.waits_for = "connect";
   upstream::PickContext pick;
@@ -107,21 +132,11 @@ net::Task<Heard> listen_to_both(WorkerState& state, Connection& connection, cons
   std::optional<net::CloseWatch> client(std::in_place, *connection.stream, wait, Error{.code = base::Code::kReset}, 24h);
   auto lease = co_await cluster->connect_tcp(pick, wait);
   client.reset();
-  if (!lease) {
-    // Nobody there: the client finds out when it speaks, as it would have without the early dial.
-    heard.speaks = co_await sniff_downstream(connection, http10);
-    co_return heard;
-  }
-  auto leased = std::make_unique<upstream::TcpLease>(std::move(*lease));
-  connection.waits_for = "client or upstream";
-  FirstBytes either(*connection.stream, &leased->stream(), 0ms);
-  const auto outcome = co_await either;
-  if (outcome.who == FirstBytes::Who::kDownstream && outcome.bytes && *outcome.bytes > 0)
-    heard.speaks = co_await sniff_downstream(connection, http10);
-  else
-    heard.speaks = Speaks::kOpaque;   // the server spoke, or one side ended: a tunnel carries either faithfully
-  if (heard.speaks == Speaks::kOpaque) heard.leased = std::move(leased);
-  co_return heard;
+  if (lease)
+    co_return co_await listen_to_either(state, connection, std::make_unique<upstream::TcpLease>(std::move(*lease)), std::move(wanted));
+  // Nobody there: the client finds out when it speaks, as it would have without the early dial.
+  connection.waits_for = "client";
+  co_return co_await sniff_downstream(state, connection, Port::kUndeclared);
 }
 
 // What a connection turned out to be.
@@ -130,6 +145,7 @@ struct Path {
   // Where opaque bytes go. Settings, not the number: numbers belong to one snapshot, and a client may think for an hour.
   std::shared_ptr<const base::ClusterSettings> cluster;
   std::unique_ptr<upstream::TcpLease> leased;
+  std::chrono::milliseconds head_spent{0};   // see Heard
 };
 
 // The listener of this destination, and where it wants to know them, the first bytes. A task of its own so that its frame is
@@ -140,27 +156,22 @@ net::Task<Path> choose_path(WorkerState& state, Connection& connection) {
   if (!listener) co_return path;
   const Kind kind = listener->kind;
   if (listener->tcp_cluster != routing::RoutePlan::kMissing) path.cluster = state.snapshot->clusters()[listener->tcp_cluster];
-  Speaks speaks = Speaks::kNobody;
+  Heard heard;
   switch (kind) {
     case Kind::kHttp:
       // A declared HTTP port never dials early. Bytes that are no HTTP pass outbound where ALLOW_ANY lets them (traffic.md
       // §3.3); inbound they are a protocol error (§3.5), which the codec answers.
       if (connection.direction != Direction::kOutbound || !path.cluster) {
-        speaks = Speaks::kHttp1;
+        heard.speaks = Speaks::kHttp1;
         break;
       }
       connection.state = "detect";
       connection.waits_for = "client";
-      speaks = co_await sniff_downstream(connection, true);
+      heard = co_await sniff_downstream(state, connection, Port::kDeclared);
       break;
     case Kind::kTcp:
-    case Kind::kPassthrough: speaks = Speaks::kOpaque; break;
-    case Kind::kAuto: {
-      auto heard = co_await listen_to_both(state, connection, path.cluster.get());
-      speaks = heard.speaks;
-      path.leased = std::move(heard.leased);
-      break;
-    }
+    case Kind::kPassthrough: heard.speaks = Speaks::kOpaque; break;
+    case Kind::kAuto: heard = co_await listen_to_both(state, connection, path.cluster); break;
     case Kind::kBlackHole: {
       // Closed, not reset: an RST that overtakes the end of the handshake would look like a port that nobody listens on.
       // A loop through our own ports is nobody's traffic; REGISTRY_ONLY's is reported as what it swallowed (§3.6).
@@ -173,7 +184,9 @@ net::Task<Path> choose_path(WorkerState& state, Connection& connection) {
       break;
     }
   }
-  if (speaks != Speaks::kNobody) path.kind = speaks == Speaks::kHttp1 ? Path::Kind::kHttp : Path::Kind::kTcp;
+  if (heard.speaks != Speaks::kNobody) path.kind = heard.speaks == Speaks::kHttp1 ? Path::Kind::kHttp : Path::Kind::kTcp;
+  path.leased = std::move(heard.leased);
+  path.head_spent = heard.head_spent;
   co_return path;
 }
 
@@ -192,9 +205,11 @@ net::Task<> serve_connection(net::Worker& worker, std::unique_ptr<net::Stream> s
     connection.keeps_source = direction == Direction::kInbound && state.shared.transparent();
   }
   bool http = false;
+  std::chrono::milliseconds head_spent{0};
   {
     Path path = co_await choose_path(state, connection);
     http = path.kind == Path::Kind::kHttp;
+    head_spent = path.head_spent;
     if (path.kind == Path::Kind::kTcp) co_await serve_tcp(state, connection, std::move(path.cluster), std::move(path.leased));
   }
   if (!http) co_return;
@@ -204,7 +219,7 @@ net::Task<> serve_connection(net::Worker& worker, std::unique_ptr<net::Stream> s
   HttpContext context{state, connection};
   http::H1Server server(worker, *stream, state.h1_options);
   connection.server = &server;
-  co_await server.serve(&serve_request, &context);
+  co_await server.serve(&serve_request, &context, head_spent);
   connection.server = nullptr;
 }
 

@@ -1,15 +1,15 @@
 #include "http/detect.h"
 
+#include <algorithm>
+
 #include "http/chars.h"
 #include "http/guard.h"
+#include "http/head_scan.h"
 
 namespace http {
 namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";  // RFC 9113 §3.4
-
-// A line that is longer than any proxy takes is HTTP/1's to refuse.
-constexpr size_t kLongestLine = 64 * 1024;
 
 Sniffed tls_or_not(std::string_view bytes) noexcept {
   // RFC 8446 §5.1: handshake record, legacy version 3.x, a length that is possible.
@@ -20,33 +20,49 @@ Sniffed tls_or_not(std::string_view bytes) noexcept {
   return length >= 4 && length <= 16384 + 256 ? Sniffed::kTls : Sniffed::kOther;
 }
 
+// RFC 9112 §3 lets a server take these for the one SP between the parts of a request line. Our codec refuses them.
+constexpr bool other_blank(char c) noexcept { return c == '\t' || c == '\v' || c == '\f'; }
+
+}  // namespace
+
 // The version decides: a whole line that says HTTP/1.0 is not ours on this port.
-Sniffed version_of_line(std::string_view bytes) noexcept {
-  const size_t feed = bytes.find('\n');
-  if (feed == bytes.npos) return bytes.size() > kLongestLine ? Sniffed::kHttp1 : Sniffed::kNeedMore;
+Sniffed Sniffer::version_of_line(std::string_view bytes, size_t begin) noexcept {
+  bytes = bytes.substr(0, kMostSniffed);
+  const size_t feed = bytes.find('\n', std::max(begin, searched_));
+  searched_ = bytes.size();
+  if (feed == bytes.npos) return bytes.size() == kMostSniffed ? Sniffed::kHttp1 : Sniffed::kNeedMore;
   auto line = bytes.substr(0, feed);
   if (line.ends_with('\r')) line.remove_suffix(1);
   return line.ends_with(" HTTP/1.0") ? Sniffed::kOther : Sniffed::kHttp1;
 }
 
-}  // namespace
-
-Sniffed sniff(net::Slice slice, bool http10) noexcept {
-  const std::string_view bytes = net::text_of(slice);
+// Wherever the codec is stricter than servers are (bare line ends in front, too many of them, blanks that are no single SP), the
+// bytes are HTTP/1 all the same and refused there: passed on as opaque ones they would be a request that nothing has routed,
+// checked or logged.
+Sniffed Sniffer::look(net::Slice slice) noexcept {
+  const std::string_view all = net::text_of(slice);
+  const size_t leading = std::min(all.substr(0, kLeadingBytes).find_first_not_of("\r\n"), all.size());
+  if (leading >= kLeadingBytes) return Sniffed::kHttp1;
+  const std::string_view bytes = all.substr(leading);
+  began_ = !bytes.empty();
   if (bytes.empty()) return Sniffed::kNeedMore;
-  if (bytes.front() == 0x16) return tls_or_not(bytes);
-  if (kPreface.starts_with(bytes.substr(0, kPreface.size())))
+  if (leading == 0 && bytes.front() == 0x16) return tls_or_not(bytes);
+  if (leading == 0 && kPreface.starts_with(bytes.substr(0, kPreface.size())))
     return bytes.size() >= kPreface.size() ? Sniffed::kHttp2Preface : Sniffed::kNeedMore;
   size_t method = 0;
   while (method < bytes.size() && is(bytes[method], kToken)) ++method;
   const auto name = bytes.substr(0, method);
   if (method == bytes.size()) return begins_method(name) ? Sniffed::kNeedMore : Sniffed::kOther;
-  if (bytes[method] != ' ' || !known_method(name)) return Sniffed::kOther;
+  if (!known_method(name)) return Sniffed::kOther;
+  if (other_blank(bytes[method])) return Sniffed::kHttp1;
+  if (bytes[method] != ' ') return Sniffed::kOther;
   if (method + 1 == bytes.size()) return Sniffed::kNeedMore;
   const char target = bytes[method + 1];
+  if (target == ' ' || other_blank(target)) return Sniffed::kHttp1;
   const bool absolute = (target >= 'a' && target <= 'z') || (target >= 'A' && target <= 'Z');
   if (target != '/' && target != '*' && !absolute && !(name == "CONNECT" && is(target, kTarget))) return Sniffed::kOther;
-  return http10 ? Sniffed::kHttp1 : version_of_line(bytes);
+  in_request_line_ = true;
+  return http10_ ? Sniffed::kHttp1 : version_of_line(all, leading);
 }
 
 namespace {

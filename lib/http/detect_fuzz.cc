@@ -1,5 +1,5 @@
 // Any first bytes of a connection. A verdict never changes with more bytes, comes within the bytes that detect.h promises, and
-// what looks like a ClientHello never yields a name from outside of it.
+// what looks like a ClientHello never yields a name from outside of it. What the codec would take as a request is HTTP/1.
 
 #include <cstdio>
 #include <cstdlib>
@@ -7,6 +7,7 @@
 
 #include "http/chars.h"
 #include "http/detect.h"
+#include "http/testing.h"
 
 namespace {
 
@@ -20,15 +21,21 @@ void must(bool condition, const char* what) {
 
 void sniffing(std::string_view input, bool http10) {
   Sniffed verdict = Sniffed::kNeedMore;
+  Sniffer sniffer(http10);
   for (size_t n = 0; n <= input.size(); ++n) {
     const std::string seen(input.substr(0, n));   // of its own, so that a look beyond the end is a report
     const Sniffed now = sniff(net::bytes_of(seen), http10);
-    if (verdict == Sniffed::kNeedMore) verdict = now;
-    else must(now == verdict, "a verdict changes with more bytes");
-    if (now != Sniffed::kNeedMore && n > 64) return;   // no later byte is looked at
+    if (verdict == Sniffed::kNeedMore) {
+      must(sniffer.look(net::bytes_of(seen)) == now, "pieces are judged unlike the whole");
+      verdict = now;
+    } else {
+      must(now == verdict, "a verdict changes with more bytes");
+    }
+    if (now != Sniffed::kNeedMore && n > 2 * kLeadingBytes) break;   // no later byte is looked at
   }
-  // With HTTP/1.0 told apart only a request line may need more than the preface, a record header or the longest method.
-  if (http10 && input.size() >= 40) must(verdict != Sniffed::kNeedMore, "40 bytes decide nothing");
+  if (testing::codec_takes(input, http10)) must(verdict == Sniffed::kHttp1, "a request that the codec takes is not recognised");
+  // Unless HTTP/1.0 is told apart, line ends and the preface, a record header or the longest method are enough.
+  if (http10 && input.size() >= kLeadingBytes + 40) must(verdict != Sniffed::kNeedMore, "104 bytes decide nothing");
   if (verdict == Sniffed::kTls) must(input[0] == 0x16, "TLS that does not begin with a handshake record");
 }
 

@@ -47,6 +47,81 @@ TEST(Sniff, Table) {
   EXPECT_EQ(decided("\x16\x03\x01"sv), Sniffed::kNeedMore);
 }
 
+TEST(Sniff, LineEndsInFront) {
+  for (const bool http10 : {false, true}) {
+    EXPECT_EQ(decided("\r\n", http10), Sniffed::kNeedMore);
+    EXPECT_EQ(decided("\r\nGE", http10), Sniffed::kNeedMore);
+    EXPECT_EQ(decided("\r\n\r\nGET / HTTP/1.1\r\n", http10), Sniffed::kHttp1);
+    EXPECT_EQ(decided("\r\nSSH-2.0-x\r\n", http10), Sniffed::kOther);
+    EXPECT_EQ(decided("\r\n\x16\x03\x01\x02\x00\x01"sv, http10), Sniffed::kOther);
+    // Refused by the codec, served by others.
+    EXPECT_EQ(decided("\nGET / HTTP/1.1\r\n", http10), Sniffed::kHttp1);
+    EXPECT_EQ(decided("\rGET / HTTP/1.1\r\n", http10), Sniffed::kHttp1);
+    EXPECT_EQ(decided("GET  / HTTP/1.1\r\n", http10), Sniffed::kHttp1);
+    EXPECT_EQ(decided("GET\t/ HTTP/1.1\r\n", http10), Sniffed::kHttp1);
+    EXPECT_EQ(decided("GET \v/ HTTP/1.1\r\n", http10), Sniffed::kHttp1);
+    EXPECT_EQ(decided(std::string(kLeadingBytes - 1, '\n') + "SSH", http10), Sniffed::kOther);
+    EXPECT_EQ(decided(std::string(kLeadingBytes, '\n') + "SSH", http10), Sniffed::kHttp1);
+  }
+  EXPECT_EQ(decided("\r\nGET / HTTP/1.0\r\n"), Sniffed::kOther);
+}
+
+TEST(Sniff, LineWithoutEnd_IsHttp1s) {
+  const std::string line = "GET /" + std::string(kMostSniffed, 'a');
+  const auto at = [&line](size_t n) { return sniff(net::bytes_of(std::string_view(line).substr(0, n)), false); };
+  EXPECT_EQ(at(kMostSniffed - 1), Sniffed::kNeedMore);
+  EXPECT_EQ(at(kMostSniffed), Sniffed::kHttp1);
+  EXPECT_EQ(sniff(net::bytes_of(line + " HTTP/1.0\r\n"), false), Sniffed::kHttp1) << "a verdict never changes";
+}
+
+TEST(Sniff, PieceByPiece_SaysTheSame) {
+  for (const std::string text : {"\r\nGET /abc HTTP/1.1\r\n", "GET /abc HTTP/1.0\r\n", "GET /abc HTTP/1.0\n", "PUT / HTTP/1.1\n"}) {
+    Sniffer sniffer(false);
+    for (size_t n = 0; n <= text.size(); ++n) {
+      const auto bytes = net::bytes_of(std::string_view(text).substr(0, n));
+      EXPECT_EQ(sniffer.look(bytes), sniff(bytes, false)) << text << " at " << n;
+    }
+  }
+}
+
+// Whatever the codec would serve is recognised, for every byte at every place where one decides.
+TEST(Sniff, TakesWhatTheCodecTakes) {
+  constexpr std::string_view kMethods[] = {"GET", "POST", "HEAD", "OPTIONS", "CONNECT", "M-SEARCH", "PRI", "PROPFIND", "UNSUBSCRIBE", "FOO", "get"};
+  constexpr std::string_view kFronts[] = {"", "\r\n", "\r\n\r\n", "\n", "\r"};
+  constexpr std::string_view kTargets[] = {"/", "*", "http://a/", "HTTPS://a", "a:80", "//", "?a"};
+  size_t taken = 0;
+  const auto both = [&taken](const std::string& text) {
+    for (const bool http10 : {false, true}) {
+      if (!codec_takes(text, http10)) continue;
+      ++taken;
+      EXPECT_EQ(decided(text.substr(0, 64), http10), Sniffed::kHttp1) << text;
+    }
+  };
+  for (const auto front : kFronts)
+    for (const auto method : kMethods)
+      for (const auto target : kTargets)
+        for (const char* version : {" HTTP/1.1", " HTTP/1.0", " HTTP/2.0", ""}) {
+          const std::string head = std::string(method) + " " + std::string(target) + version + "\r\nHost: a\r\n\r\n";
+          both(std::string(front) + head);
+        }
+  const std::string plain = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+  for (int byte = 0; byte < 256; ++byte)
+    for (size_t at = 0; at < 6; ++at) {
+      std::string changed = plain;
+      both(changed.insert(at, 1, static_cast<char>(byte)));
+      changed = plain;
+      changed[at] = static_cast<char>(byte);
+      both(changed);
+    }
+  for (size_t lines = 0; lines < 40; ++lines) {
+    std::string text;
+    for (size_t i = 0; i < lines; ++i) text += "\r\n";
+    if (codec_takes(text + plain, false)) ++taken;
+    EXPECT_EQ(decided(text + plain), Sniffed::kHttp1) << lines;
+  }
+  EXPECT_GT(taken, 200u) << "nothing was compared";
+}
+
 std::string number(size_t value, size_t width) {
   std::string out;
   while (width-- > 0) out += static_cast<char>(value >> (8 * width));

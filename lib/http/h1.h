@@ -41,8 +41,9 @@ class H1Server {
   using Handle = net::Task<> (*)(DownstreamExchange& exchange, void* context);
   H1Server(net::Worker& worker, net::Stream& stream, const H1Options& options);   // all outlive it
   ~H1Server();
-  // Returns when the connection is to be closed. An idle connection holds this one frame and no buffer.
-  net::Task<> serve(Handle handle, void* context);
+  // Returns when the connection is to be closed. An idle connection holds this one frame and no buffer. `head_spent`: so much of
+  // the time for the first head is over, because somebody looked at its first bytes and put them back.
+  net::Task<> serve(Handle handle, void* context, std::chrono::milliseconds head_spent = {});
   // Finish the request in hand with `Connection: close`, take no further one; an idle connection ends at once.
   void drain() noexcept;
   bool idle() const noexcept;                          // between requests

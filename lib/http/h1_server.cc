@@ -187,6 +187,7 @@ class H1Server::Impl final : private net::Timer, private net::Op {
   ~Impl() { assert(!waiting_); }
 
   net::Task<> serve(Handle handle, void* context);
+  void spend(std::chrono::milliseconds of_head) noexcept { head_spent_ = of_head; }
   void drain() noexcept;
   bool idle() const noexcept { return waiting_ && !scan_.began(); }
   uint64_t requests() const noexcept { return requests_; }
@@ -216,6 +217,7 @@ class H1Server::Impl final : private net::Timer, private net::Op {
   std::coroutine_handle<> waiting_;
   std::optional<net::ReadOp> read_;
   uint64_t requests_ = 0;
+  std::chrono::milliseconds head_spent_{0};  // of the first head's time
   bool timing_head_ = false;
 };
 
@@ -231,6 +233,7 @@ void H1Server::Impl::end_exchange() noexcept {
   arena_.release();
   scan_ = HeadScan{};
   timing_head_ = false;
+  head_spent_ = {};
 }
 
 bool H1Server::Impl::look(std::string_view bytes, bool in_surplus) {
@@ -273,7 +276,7 @@ bool H1Server::Impl::read_more() {
       // H14: the time for the head runs from its first byte and no progress prolongs it.
       if (scan_.began() && !timing_head_) {
         timing_head_ = true;
-        arm(connection_.options.limits.head_time);
+        arm(connection_.options.limits.head_time - head_spent_);
       } else if (!armed()) {
         arm(connection_.options.limits.idle_time);
       }
@@ -336,7 +339,10 @@ net::Task<> H1Server::Impl::serve(Handle handle, void* context) {
 H1Server::H1Server(net::Worker& worker, net::Stream& stream, const H1Options& options)
     : impl_(std::make_unique<Impl>(worker, stream, options)) {}
 H1Server::~H1Server() = default;
-net::Task<> H1Server::serve(Handle handle, void* context) { return impl_->serve(handle, context); }
+net::Task<> H1Server::serve(Handle handle, void* context, std::chrono::milliseconds head_spent) {
+  impl_->spend(head_spent);
+  return impl_->serve(handle, context);
+}
 void H1Server::drain() noexcept { impl_->drain(); }
 bool H1Server::idle() const noexcept { return impl_->idle(); }
 uint64_t H1Server::requests() const noexcept { return impl_->requests(); }

@@ -7,9 +7,6 @@ namespace http {
 using base::Detail;
 using Kind = HeadScan::Verdict::Kind;
 
-// H14: leading empty lines are tolerated up to this many bytes, because old clients end a body with a superfluous CR LF.
-constexpr size_t kLeadingBytes = 64;
-
 // The ordinary case: the whole section arrived at once and every line of it is sound. Says no for everything else, which the
 // byte-wise scan then judges, so that there is only one order in which faults are found.
 bool HeadScan::whole(std::string_view bytes, const Limits& limits, Verdict& verdict) noexcept {

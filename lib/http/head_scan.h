@@ -8,6 +8,9 @@
 
 namespace http {
 
+// H14: leading empty lines are tolerated up to this many bytes, because old clients end a body with a superfluous CR LF.
+inline constexpr size_t kLeadingBytes = 64;
+
 // Finds the end of a message head, or of a trailer section, while its bytes arrive, and holds the limits meanwhile: nobody can
 // make us keep more than a head may have. The verdict depends on the bytes alone, not on how they were cut into pieces. Pure.
 class HeadScan {

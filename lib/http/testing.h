@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "http/guard.h"
 #include "http/h1.h"
+#include "http/head_scan.h"
 #include "net/mem_stream.h"
 #include "net/worker.h"
 
@@ -40,6 +42,19 @@ class Collector {
 };
 
 inline net::Task<> write_text(net::Stream& stream, std::string text) { (void)co_await stream.write(net::Borrowed::of_static(text)); }
+
+// Whether the codec takes the head that these bytes begin with. CONNECT is one that it answers without passing it on.
+inline bool codec_takes(std::string_view bytes, bool http10) {
+  HeadScan scan;
+  const auto found = scan.scan(bytes, Limits{});
+  if (found.kind != HeadScan::Verdict::Kind::kComplete) return false;
+  std::string head(bytes.substr(found.skip, found.end - found.skip));
+  std::pmr::monotonic_buffer_resource arena;
+  RequestHead out(&arena);
+  Hop hop;
+  const auto fault = judge_request(head, scan.fields(), {.http10 = http10}, out, hop);
+  return fault == base::Detail::kNone || fault == base::Detail::kConnectRefused;
+}
 
 // What a handler saw of one request.
 struct Seen {
