@@ -56,8 +56,8 @@ int print(std::string_view text) {
   return printed ? 0 : fail(kFailed, "stdout cannot be written");
 }
 
-int trace(const iptables::Options& options, const iptables::RuleSet& rules) {
-  const auto flow = iptables::parse_flow(options.trace, init::own_addresses());
+int trace(std::string_view asked, const iptables::RuleSet& rules) {
+  const auto flow = iptables::parse_flow(asked, init::own_addresses());
   if (!flow) return fail(kUsage, "--trace: " + flow.error());
   return print(iptables::trace_text(*flow, iptables::trace(rules.family(flow->to.ip.v4), *flow)));
 }
@@ -75,7 +75,7 @@ void warn_of_surprises(const iptables::Options& options, const iptables::Facts& 
 int run(const iptables::Options& options) {
   const auto facts = init::observe(options);
   const auto rules = iptables::build_rules(options, facts);
-  if (!options.trace.empty()) return trace(options, rules);
+  if (options.trace) return trace(*options.trace, rules);
   if (options.explain) return print(iptables::explain_text(rules));
   if (options.cleanup_only) {
     const auto done = init::clean_up(options, rules);

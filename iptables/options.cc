@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -182,21 +183,46 @@ Wrong owner_groups(Options& o, std::string_view text) {
   if (const auto wrong = a_selection<&Options::owner_groups, group>(o, text)) return wrong;
   return o.owner_groups.list.size() > 64 ? Wrong{text} : Wrong{};
 }
-// Go's durations, as far as a time-out needs them: "5s", "1m30s", "500ms".
+// Digits with at most one point among them: "5", "1.5", ".5", "5.". The rest of the text comes behind them.
+std::optional<double> decimal(std::string_view& text) {
+  const auto size = std::min(text.size(), text.find_first_not_of("0123456789."));
+  const auto digits = text.substr(0, size);
+  if (std::ranges::count(digits, '.') > 1 || digits.find_first_of("0123456789") == std::string_view::npos) return std::nullopt;
+  double value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, std::chars_format::fixed);
+  if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
+  text.remove_prefix(size);
+  return value;
+}
+// Go: time.ParseDuration, without the minus: "5s", "1m30s", "1.5h", "500ms". Parts of a millisecond count as a whole one.
 Wrong probe_timeout(Options& o, std::string_view text) {
-  std::chrono::milliseconds sum{};
-  for (auto rest = text; !rest.empty();) {
-    uint32_t value = 0;
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
-    if (error != std::errc{} || value > 86'400'000) return text;
-    rest.remove_prefix(static_cast<size_t>(end - rest.data()));
-    const auto unit = rest.starts_with("ms") ? 1u : rest.starts_with('s') ? 1000u : rest.starts_with('m') ? 60'000u : 0u;
-    if (!unit) return text;
-    rest.remove_prefix(unit == 1 ? 2 : 1);
-    sum += std::chrono::milliseconds(uint64_t{value} * unit);
+  struct Unit {
+    std::string_view name;
+    double milliseconds;
+  };
+  // Those that begin with another one come first. Go knows two signs for micro: U+00B5 and U+03BC.
+  static constexpr Unit kUnits[] = {{"ns", 1e-6}, {"us", 1e-3}, {"\u00b5s", 1e-3}, {"\u03bcs", 1e-3},
+                                    {"ms", 1},    {"s", 1e3},   {"m", 6e4},        {"h", 3.6e6}};
+  constexpr double kDay = 24 * 3.6e6;  // nobody waits longer, and it fits into every clock
+  auto rest = text;
+  if (rest.starts_with('+')) rest.remove_prefix(1);
+  double sum = 0;
+  while (!rest.empty()) {
+    const auto value = decimal(rest);
+    const auto unit = std::ranges::find_if(kUnits, [&](const Unit& one) { return rest.starts_with(one.name); });
+    if (!value || unit == std::end(kUnits)) return text;
+    rest.remove_prefix(unit->name.size());
+    sum += *value * unit->milliseconds;
+    if (!(sum <= kDay)) return text;
   }
-  if (sum.count() <= 0) return text;
-  o.probe_timeout = sum;
+  if (!(sum > 0)) return text;
+  o.probe_timeout = std::chrono::milliseconds(static_cast<int64_t>(std::ceil(sum)));
+  return {};
+}
+// Left out and empty are not the same: who asks with a variable that is not set must not get the rules instead of an answer.
+Wrong a_trace(Options& o, std::string_view text) {
+  if (text.find_first_not_of(" \t") == std::string_view::npos) return text;
+  o.trace = text;
   return {};
 }
 // Istio's form is SCOPE:LEVEL[,…]; we have one scope, so the last level named counts.
@@ -233,7 +259,7 @@ constexpr Row kRows[] = {
   {"istio-inbound-tproxy-route-table", 'r', {"ISTIO_INBOUND_TPROXY_ROUTE_TABLE"}, "133", a_table, "a number other than 0 and 253 to 255", "routing table in TPROXY mode"},
   {"dry-run", 'n', {"DRY_RUN"}, "false", a_switch<&Options::dry_run>, kSwitch, "change nothing, print the text for a namespace without earlier rules", true},
   {"iptables-probe-port", 0, {"IPTABLES_PROBE_PORT"}, "15002", a_port<&Options::probe_port>, kPort, "the port --run-validation connects to"},
-  {"probe-timeout", 0, {"PROBE_TIMEOUT"}, "5s", probe_timeout, "a duration like 5s", "how long --run-validation waits"},
+  {"probe-timeout", 0, {"PROBE_TIMEOUT"}, "5s", probe_timeout, "a duration like 5s, 1.5s or 500ms, above 0 and up to 24h", "how long --run-validation waits"},
   {"skip-rule-apply", 0, {"SKIP_RULE_APPLY"}, "false", a_switch<&Options::skip_rule_apply>, kSwitch, "leave the rules as they are", true},
   {"run-validation", 0, {"RUN_VALIDATION"}, "false", a_switch<&Options::run_validation>, kSwitch, "check that connections are captured; exit 126 if not", true},
   {"redirect-dns", 0, {"REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"}, "false", a_switch<&Options::redirect_dns>, kSwitch, "capture DNS queries to the configured resolvers", true},
@@ -252,7 +278,7 @@ constexpr Row kRows[] = {
   {"hold-until-ready", 0, {"HOLD_UNTIL_READY"}, "false", a_switch<&Options::hold_until_ready>, kSwitch, "captured connections wait until the proxy listens instead of being refused", true},
   {"host", 0, {}, "false", a_switch<&Options::host>, kSwitch, "this is a machine in the mesh, not a pod: allow its own network namespace", true},
   {"explain", 0, {}, "false", a_switch<&Options::explain>, kSwitch, "change nothing, print the rules in words", true},
-  {"trace", 0, {}, "", a_text<&Options::trace>, kAny, "change nothing, say what happens to a connection: 'out 10.0.0.7:443 uid 1000', 'in 10.0.0.9:80 from 10.0.0.3'"},
+  {"trace", 0, {}, nullptr, a_trace, "a connection like 'out 10.0.0.7:443 uid 1000'", "change nothing, say what happens to a connection: 'out 10.0.0.7:443 uid 1000', 'in 10.0.0.9:80 from 10.0.0.3'"},
   {"log_output_level", 0, {}, "default:info", log_level, "a level like info or default:info", "none, fatal, error, warn, info or debug"},
   {"log_as_json", 0, {}, "false", a_switch<&Options::log_as_json>, kSwitch, "one JSON object per line on stderr", true},
   {"", 0, {"ISTIO_OUTBOUND_OWNER_GROUPS"}, "*", owner_groups, "* or at most 64 groups", "groups whose outbound traffic is captured"},
@@ -379,6 +405,10 @@ std::expected<Invocation, std::string> parse_options(std::span<const char* const
   if (const auto problem = Arguments(arguments, out).read()) return std::unexpected(*problem);
   // --help and --version answer whatever the environment holds.
   if (wrong_environment && out.action == Action::kRun) return std::unexpected(*wrong_environment);
+  // Who comes to such a port could be either; no rule set of Istio has it, and its proxy cannot listen there twice.
+  if (out.action == Action::kRun && out.options.proxy_port == out.options.inbound_port)
+    return std::unexpected(fmt::format("{}: \"{}\" is not accepted, it is the value of {} too; give each a port of its own",
+                                       flag_name(*row_short('z')), out.options.inbound_port, flag_name(*row_short('p'))));
   return out;
 }
 

@@ -53,7 +53,7 @@ struct Options {
   Backend backend = Backend::kDetect;
   bool dry_run = false, skip_rule_apply = false, run_validation = false, reconcile = false, cleanup_only = false;
   bool explain = false;
-  std::string trace;  // a flow in the words of trace.h; empty: none
+  std::optional<std::string> trace;  // a flow in the words of trace.h
   bool force_apply = false, native_nftables = false, cni_mode = false, log_as_json = false;
   std::string network_namespace, dry_run_file, log_level;
   std::chrono::milliseconds probe_timeout{};
@@ -69,7 +69,8 @@ struct Invocation {
 using Getenv = std::function<const char*(const char* name)>;
 
 // Reads the arguments (without the program's name) over the environment over the defaults. An empty variable counts as unset,
-// an empty argument does not. The error is one line without a newline that names the flag or the variable and the value.
+// an empty argument does not. The error is one line without a newline that names the flag or the variable and the value, also
+// where values do not go together.
 std::expected<Invocation, std::string> parse_options(std::span<const char* const> arguments, const Getenv& environment);
 
 // What --help prints: one line per row of the table.

@@ -42,7 +42,7 @@ TEST(Options, Nothing_IstiosDefaults) {
   EXPECT_EQ(o.envoy_user, "istio-proxy");
   EXPECT_TRUE(o.inbound_ports.empty() && o.outbound_ranges.empty() && o.owner_groups.all && o.proxy_uids.empty());
   EXPECT_EQ(o.ipv6, Ipv6::kAuto);
-  EXPECT_FALSE(o.dns_servers || o.dry_run || o.redirect_dns);
+  EXPECT_FALSE(o.dns_servers || o.dry_run || o.redirect_dns || o.trace);
 }
 
 TEST(Options, Precedence_FlagOverEnvironmentOverDefault) {
@@ -134,6 +134,17 @@ TEST(Options, WrongValues_Refused) {
                                                        {"--dns-servers=1.2.3"},
                                                        {"--probe-timeout=5"},
                                                        {"--probe-timeout=0s"},
+                                                       {"--probe-timeout=-5s"},
+                                                       {"--probe-timeout=."},
+                                                       {"--probe-timeout=.s"},
+                                                       {"--probe-timeout=1.5.5s"},
+                                                       {"--probe-timeout=1e3s"},
+                                                       {"--probe-timeout=infs"},
+                                                       {"--probe-timeout=5d"},
+                                                       {"--probe-timeout=5s "},
+                                                       {"--probe-timeout="},
+                                                       {"--probe-timeout=24h1ns"},
+                                                       {"--probe-timeout=99999999999999999999999999999999h"},
                                                        {"--dry-run=yes"},
                                                        {"--log_output_level=loud"},
                                                        {"stray"},
@@ -158,6 +169,32 @@ TEST(Options, OwnerGroups_AtMost64) {
 TEST(Options, ProbeTimeout_GoDurations) {
   EXPECT_EQ(options({"--probe-timeout=1m30s"}).probe_timeout, std::chrono::seconds(90));
   EXPECT_EQ(options({"--probe-timeout=250ms"}).probe_timeout, std::chrono::milliseconds(250));
+  EXPECT_EQ(options({"--probe-timeout=1h"}).probe_timeout, std::chrono::hours(1));
+  EXPECT_EQ(options({"--probe-timeout=+1.5s"}).probe_timeout, std::chrono::milliseconds(1500));
+  EXPECT_EQ(options({"--probe-timeout=.5h1.m"}).probe_timeout, std::chrono::minutes(31));
+  EXPECT_EQ(options({"--probe-timeout=1h15m30.918s"}).probe_timeout, std::chrono::milliseconds(4'530'918));
+  for (const char* short_one : {"1ns", "1us", "1\u00b5s", "999\u03bcs"})
+    EXPECT_EQ(options({"--probe-timeout", short_one}).probe_timeout, std::chrono::milliseconds(1)) << short_one;
+  EXPECT_EQ(options({"--probe-timeout=24h"}).probe_timeout, std::chrono::hours(24));
+  EXPECT_EQ(problem({"--probe-timeout=25h"}),
+            "--probe-timeout: \"25h\" is not accepted, give a duration like 5s, 1.5s or 500ms, above 0 and up to 24h");
+}
+
+TEST(Options, TraceOfNothing_IsRefused) {
+  for (const char* nothing : {"", " "})
+    EXPECT_EQ(problem({"--trace", nothing}),
+              "--trace: \"" + std::string(nothing) + "\" is not accepted, give a connection like 'out 10.0.0.7:443 uid 1000'");
+  EXPECT_FALSE(parse({"--trace="}));
+  EXPECT_EQ(options({"--trace=out 10.0.0.7:443"}).trace, "out 10.0.0.7:443");
+}
+
+TEST(Options, OnePortForBothDirections_IsRefused) {
+  EXPECT_EQ(
+      problem({"-p", "15006"}),
+      "--inbound-capture-port (-z): \"15006\" is not accepted, it is the value of --envoy-port (-p) too; give each a port of its own");
+  EXPECT_FALSE(parse({}, {{"INBOUND_CAPTURE_PORT", "15001"}}));
+  EXPECT_EQ(options({"-p", "15006", "-z", "15001"}).inbound_port, 15001);
+  EXPECT_EQ(parse({"-p", "15006", "--help"})->action, Action::kHelp);
 }
 
 TEST(Options, HelpAndVersion_WorkWithAWrongEnvironment) {
