@@ -91,6 +91,23 @@ std::string uid_of(std::string_view passwd, std::string_view user) {
   return {};
 }
 
+std::vector<iptables::Group> groups_of(std::string_view group_file) {
+  std::vector<iptables::Group> out;
+  while (!group_file.empty()) {
+    auto line = next_line(group_file);
+    std::string_view fields[3];  // name, password, number
+    for (auto& field : fields) {
+      field = line.substr(0, line.find(':'));
+      line.remove_prefix(std::min(line.size(), field.size() + 1));
+    }
+    uint32_t gid = 0;
+    const auto [end, error] = std::from_chars(fields[2].data(), fields[2].data() + fields[2].size(), gid);
+    const bool number = !fields[2].empty() && error == std::errc{} && end == fields[2].data() + fields[2].size();
+    if (number && !fields[0].empty()) out.push_back({std::string(fields[0]), gid});
+  }
+  return out;
+}
+
 bool has_capability(std::string_view proc_status, unsigned bit) {
   constexpr std::string_view kKey = "CapEff:\t";
   const auto at = proc_status.find(kKey);

@@ -5,6 +5,7 @@
 
 #include "base/ip.h"
 #include "iptables/rules.h"
+#include "iptables/trace.h"
 
 namespace init {
 
@@ -23,6 +24,9 @@ std::vector<base::Ip> nameservers(std::string_view resolv_conf);
 
 // The uid of a user in the text of a passwd file; empty when it has no such user. No name service is asked.
 std::string uid_of(std::string_view passwd, std::string_view user);
+
+// The lines of a group file that have a name and a number. No name service is asked.
+std::vector<iptables::Group> groups_of(std::string_view group_file);
 
 // A bit of the effective capabilities in the text of /proc/self/status, e.g. CAP_NET_ADMIN = 12.
 bool has_capability(std::string_view proc_status, unsigned bit);

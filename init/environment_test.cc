@@ -24,6 +24,14 @@ TEST(UidOf, Passwd_ExactNameOnly) {
   for (const char* user : {"istio", "broken", "short", "odd", ""}) EXPECT_EQ(uid_of(kPasswd, user), "") << user;
 }
 
+TEST(GroupsOf, GroupFile_NamesWithNumbers) {
+  const auto found = groups_of("root:x:0:\n# comment\nbroken\n:x:5:\nodd:x:1a:\nnone:x::\nbig:x:99999999999:\njava:x:1500:a,b\nlast:!:7");
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0].name + std::to_string(found[0].gid), "root0");
+  EXPECT_EQ(found[1].name + std::to_string(found[1].gid), "java1500");
+  EXPECT_EQ(found[2].name + std::to_string(found[2].gid), "last7");
+}
+
 TEST(HasCapability, ProcStatus_ReadsTheEffectiveSet) {
   EXPECT_TRUE(has_capability("Name:\tx\nCapPrm:\t0000000000000000\nCapEff:\t0000000000001000\n", 12));
   EXPECT_FALSE(has_capability("CapPrm:\t0000000000001000\nCapEff:\t0000000000002000\n", 12));

@@ -57,7 +57,7 @@ int print(std::string_view text) {
 }
 
 int trace(std::string_view asked, const iptables::RuleSet& rules) {
-  const auto flow = iptables::parse_flow(asked, init::own_addresses());
+  const auto flow = iptables::parse_flow(asked, init::own_addresses(), init::groups_of(init::read_file("/etc/group")));
   if (!flow) return fail(kUsage, "--trace: " + flow.error());
   return print(iptables::trace_text(*flow, iptables::trace(rules.family(flow->to.ip.v4), *flow)));
 }

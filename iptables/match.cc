@@ -32,7 +32,7 @@ bool any_of(std::string_view list, Is is) {
   return false;
 }
 
-// An id may be the name of a group, which only the same name equals.
+// An id may be the name of a group that nobody knows the number of, which only the same name equals.
 bool is_id(std::string_view wanted, std::string_view id) { return wanted == id || in_range(wanted, '-', number_of(id)); }
 
 bool is_interface(std::string_view pattern, std::string_view name) {
@@ -61,7 +61,7 @@ std::optional<bool> holds(const Clause& c, const Packet& packet) {
   if (c.option == "--dport") return in_range(c.value, ':', packet.to.port);
   if (c.option == "--dports") return any_of(c.value, [&](std::string_view one) { return in_range(one, ':', packet.to.port); });
   if (c.option == "--uid-owner") return is_id(c.value, packet.uid);
-  if (c.option == "--gid-owner") return is_id(c.value, packet.gid);
+  if (c.option == "--gid-owner") return is_id(c.value, packet.gid) || (!packet.group.empty() && c.value == packet.group);
   if (c.option == "--mark") return is_mark(c.value, c.module == "connmark" ? 0 : packet.mark);
   if (c.option == "--ctstate" || c.option == "--state")
     return any_of(c.value, [&](std::string_view one) { return one == "NEW" || (one == "DNAT" && packet.redirected); });

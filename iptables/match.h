@@ -17,7 +17,7 @@ struct Packet {
   base::SocketAddress to;
   base::Ip from;
   bool from_anybody = false;  // `from` is but an example
-  std::string_view interface, uid, gid;
+  std::string_view interface, uid, gid, group;
   uint32_t mark = 0;
 };
 
@@ -30,7 +30,8 @@ inline Packet packet_of(const Flow& flow) {
           .from_anybody = flow.from_anybody,
           .interface = flow.interface,
           .uid = flow.uid,
-          .gid = flow.gid};
+          .gid = flow.gid,
+          .group = flow.group};
 }
 
 // Whether the clause says yes to the packet, its exclamation mark included. Nothing for an option that is not understood, and

@@ -21,12 +21,19 @@ struct Flow {
   bool from_anybody = false;  // `from` is but an example: what asks for the sender stays open
   std::string interface;      // that it leaves by, or comes in by; lo for what stays in the pod
   std::string uid, gid;       // of the process, outbound only
+  std::string group{};        // the name of gid, which a rule may give instead; empty: it has none
+};
+
+struct Group {
+  std::string name;
+  uint32_t gid = 0;
 };
 
 // Reads "out 10.0.0.7:443 uid 1000", "in 10.0.0.9:80 from 10.0.0.3", with `tcp` or `udp`, `gid N`, `from IP` and `via INTERFACE`
-// anywhere behind the address. `own` are the pod's addresses: what goes to one of them or to loopback stays on lo. Defaults:
-// tcp, uid and gid 1000, eth0. The error is one line that names the word and what is accepted.
-std::expected<Flow, std::string> parse_flow(std::string_view text, std::span<const base::Ip> own);
+// anywhere behind the address. `own` are the pod's addresses: what goes to one of them, to loopback or to ::6 stays on lo.
+// A group may be given by its name or number; `groups` are those that are known. Defaults: tcp, uid and gid 1000, eth0, and the
+// source that the kernel would choose. The error is one line that names the word and what is accepted.
+std::expected<Flow, std::string> parse_flow(std::string_view text, std::span<const base::Ip> own, std::span<const Group> groups = {});
 
 struct Verdict {
   enum class Kind : uint8_t {

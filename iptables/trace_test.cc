@@ -16,8 +16,8 @@ RuleSet rules_of(std::vector<const char*> arguments) {
 }
 
 // "redirect 15001 by nat ISTIO_REDIRECT"
-std::string what(const RuleSet& rules, std::string_view text) {
-  const auto flow = parse_flow(text, kOwn);
+std::string what(const RuleSet& rules, std::string_view text, std::span<const Group> groups = {}) {
+  const auto flow = parse_flow(text, kOwn, groups);
   if (!flow) return flow.error();
   const auto verdict = trace(rules.family(flow->to.ip.v4), *flow);
   std::string out;
@@ -95,11 +95,58 @@ TEST(Trace, VirtualMachine_CountsAsOutbound) {
   EXPECT_EQ(what(rules, "in 11.0.0.7:80 via vm0"), "untouched by nat PREROUTING -i vm+ -j RETURN");
 }
 
+// As `ip route get` says: within 127.0.0.0/8 from 127.0.0.1, to any other address of the pod from that one.
+TEST(Flow, NothingSaidAboutTheSource_TheOneThatTheKernelChooses) {
+  const std::pair<const char*, const char*> all[] = {{"127.0.0.6:80", "127.0.0.1"}, {"127.0.0.1:80", "127.0.0.1"},
+                                                     {"[::1]:80", "::1"},           {"[::6]:80", "::6"},
+                                                     {"10.8.0.2:80", "10.8.0.2"},   {"10.0.0.7:80", "10.8.0.2"}};
+  for (const auto& [to, from] : all) {
+    const auto flow = parse_flow(std::string("out ") + to, kOwn);
+    ASSERT_TRUE(flow) << flow.error();
+    EXPECT_EQ(flow->from.text(), from) << to;
+    EXPECT_EQ(flow->interface, std::string_view(to) == "10.0.0.7:80" ? "eth0" : "lo") << to;
+  }
+  // What --run-validation dials, as Istio's validation does.
+  const auto rules = rules_of({"-i", "*", "-b", "*"});
+  EXPECT_EQ(what(rules, "out 127.0.0.6:15002 uid 1337"), "redirect 15006 by nat ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports 15006");
+  EXPECT_EQ(what(rules, "out 127.0.0.6:15002 uid 1337 from 127.0.0.6"), "untouched by nat ISTIO_OUTPUT -o lo -s 127.0.0.6/32 -j RETURN");
+}
+
+TEST(Flow, Ipv4InIpv6_IsIpv4) {
+  const auto rules = rules_of({"-i", "10.0.0.0/8"});
+  EXPECT_EQ(what(rules, "out [::ffff:10.0.0.1]:80"), "redirect 15001 by nat ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001");
+  EXPECT_EQ(what(rules, "in 10.8.0.2:80 from ::ffff:10.0.0.7"), what(rules, "in 10.8.0.2:80 from 10.0.0.7"));
+  EXPECT_EQ(what({}, "in 10.0.0.7:80 from ::fffe:10.0.0.7"), "10.0.0.7 and ::fffe:a00:7 are of different families");
+}
+
+TEST(Flow, Group_NameAndNumberAreOne) {
+  auto invocation = parse_options(std::vector<const char*>{"-i", "*", "-g", "2000"}, [](const char* name) {
+    return std::string_view(name) == "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE" ? "java,3000" : nullptr;
+  });
+  ASSERT_TRUE(invocation) << invocation.error();
+  const auto rules = build_rules(invocation->options, {});
+  const std::vector<Group> groups{{"proxy", 2000}, {"java", 1500}, {"batch", 3000}};
+  const auto left = [](const char* group) {
+    return "untouched by nat ISTIO_OUTPUT -m owner --gid-owner " + std::string(group) + " -j RETURN";
+  };
+  EXPECT_EQ(what(rules, "out 10.0.0.7:80 gid proxy", groups), left("2000"));
+  EXPECT_EQ(what(rules, "out 10.0.0.7:80 gid java", groups), left("java"));
+  EXPECT_EQ(what(rules, "out 10.0.0.7:80 gid 1500", groups), left("java"));
+  EXPECT_EQ(what(rules, "out 10.0.0.7:80 gid batch", groups), left("3000"));
+  EXPECT_EQ(what(rules, "out 10.0.0.7:80 gid java"), left("java"));
+  EXPECT_EQ(what(rules, "out 10.0.0.7:80 gid 1501", groups), "redirect 15001 by nat ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001");
+}
+
 TEST(Flow, WrongWords_AreNamed) {
   EXPECT_EQ(what({}, ""), "\"\" is not accepted, begin with out or in");
-  EXPECT_EQ(what({}, "out 10.0.0.7"), "\"10.0.0.7\" is not accepted, give IP:PORT or [IP]:PORT");
+  for (const char* where : {"10.0.0.7", "10.0.0.7:0", "[::1]:0", "10.0.0.7:65536"})
+    EXPECT_EQ(what({}, std::string("out ") + where),
+              "\"" + std::string(where) + "\" is not accepted, give IP:PORT or [IP]:PORT with a port from 1 to 65535");
   EXPECT_EQ(what({}, "out 10.0.0.7:80 uid root"),
             "\"uid root\" is not accepted, give tcp, udp, uid NUMBER, gid GROUP, from IP or via INTERFACE");
+  for (const char* id : {"uid 99999999999", "uid 4294967295", "uid -1", "uid", "gid 99999999999", "gid 4294967295", "gid"})
+    EXPECT_EQ(what({}, std::string("out 10.0.0.7:80 ") + id),
+              "\"" + std::string(id) + "\" is not accepted, give tcp, udp, uid NUMBER, gid GROUP, from IP or via INTERFACE");
   EXPECT_EQ(what({}, "in 10.0.0.7:80 uid 5"), "\"uid 5\" is not accepted, give tcp, udp, from IP or via INTERFACE");
   EXPECT_EQ(what({}, "in 10.0.0.7:80 from ::1"), "10.0.0.7 and ::1 are of different families");
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <map>
 
@@ -79,7 +80,45 @@ std::string family_text(const FamilyRules& rules, bool ipv4) {
 
 }  // namespace
 
-std::expected<Flow, std::string> parse_flow(std::string_view text, std::span<const base::Ip> own) {
+namespace {
+
+// A socket for IPv6 that is given such an address (RFC 4291 §2.5.5.2) talks IPv4.
+base::Ip as_sent(const base::Ip& ip) {
+  constexpr std::array<unsigned char, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  if (ip.v4 || !std::ranges::equal(kMapped, std::span(ip.bytes).first(kMapped.size()))) return ip;
+  base::Ip out;
+  std::ranges::copy(std::span(ip.bytes).subspan(kMapped.size()), out.bytes.begin());
+  return out;
+}
+
+// A number that a process may have as its user or group: the highest one means "none" to the kernel.
+std::optional<uint32_t> id_of(std::string_view text) {
+  uint32_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  return error == std::errc{} && end == text.data() + text.size() && id != 0xffffffff ? std::optional(id) : std::nullopt;
+}
+
+// False: no group can have this number.
+bool set_group(Flow& flow, std::string_view value, std::span<const Group> groups) {
+  const auto id = id_of(value);
+  const auto known = std::ranges::find_if(groups, [&](const Group& one) { return id ? one.gid == *id : one.name == value; });
+  flow.gid = known != groups.end() ? fmt::format("{}", known->gid) : id ? fmt::format("{}", *id) : std::string(value);
+  flow.group = known != groups.end() ? known->name : "";
+  return id || value.find_first_not_of("0123456789") != std::string_view::npos;
+}
+
+// What the kernel chooses for a process that does not bind: the pod's address, to an address of the pod that very one, and
+// 127.0.0.1 to all of 127.0.0.0/8.
+base::Ip source_of(const Flow& flow, bool stays, std::span<const base::Ip> own) {
+  const bool ipv4 = flow.to.ip.v4;
+  if (stays) return flow.to.ip.is_loopback() ? base::Ip::loopback(ipv4) : flow.to.ip;
+  const auto of_family = std::ranges::find_if(own, [&](const base::Ip& ip) { return ip.v4 == ipv4 && !ip.is_link_local(); });
+  return flow.outbound && of_family != own.end() ? *of_family : base::Ip::any(ipv4);
+}
+
+}  // namespace
+
+std::expected<Flow, std::string> parse_flow(std::string_view text, std::span<const base::Ip> own, std::span<const Group> groups) {
   Flow flow{.to = {}, .from = {}, .interface = {}, .uid = "1000", .gid = "1000"};
   const auto direction = take_word(text);
   if (direction != "out" && direction != "in")
@@ -87,8 +126,9 @@ std::expected<Flow, std::string> parse_flow(std::string_view text, std::span<con
   flow.outbound = direction == "out";
   const auto where = take_word(text);
   const auto to = base::SocketAddress::parse(where);
-  if (!to) return std::unexpected(fmt::format("\"{}\" is not accepted, give IP:PORT or [IP]:PORT", where));
-  flow.to = *to;
+  if (!to || !to->port)
+    return std::unexpected(fmt::format("\"{}\" is not accepted, give IP:PORT or [IP]:PORT with a port from 1 to 65535", where));
+  flow.to = {as_sent(to->ip), to->port};
   std::optional<base::Ip> from;
   for (auto word = take_word(text); !word.empty(); word = take_word(text)) {
     if (word == "tcp" || word == "udp") {
@@ -96,26 +136,25 @@ std::expected<Flow, std::string> parse_flow(std::string_view text, std::span<con
       continue;
     }
     const auto value = take_word(text);
-    const bool digits = !value.empty() && std::ranges::all_of(value, [](char c) { return c >= '0' && c <= '9'; });
-    if (word == "uid" && flow.outbound && digits)
-      flow.uid = value;
-    else if (word == "gid" && flow.outbound && !value.empty())
-      flow.gid = value;
+    const auto address = base::Ip::parse(value);
+    if (word == "uid" && flow.outbound && id_of(value))
+      flow.uid = fmt::format("{}", *id_of(value));
+    else if (word == "gid" && flow.outbound && set_group(flow, value, groups))
+      continue;
     else if (word == "via" && !value.empty())
       flow.interface = value;
-    else if (word == "from" && base::Ip::parse(value))
-      from = base::Ip::parse(value);
+    else if (word == "from" && address)
+      from = as_sent(*address);
     else
       return std::unexpected(fmt::format("\"{}{}{}\" is not accepted, give tcp, udp, {}from IP or via INTERFACE", word,
                                          value.empty() ? "" : " ", value, flow.outbound ? "uid NUMBER, gid GROUP, " : ""));
   }
-  if (from && from->v4 != to->ip.v4)
-    return std::unexpected(fmt::format("{} and {} are of different families", to->ip.text(), from->text()));
-  const bool stays = flow.outbound && (to->ip.is_loopback() || std::ranges::find(own, to->ip) != own.end());
+  const auto& ip = flow.to.ip;
+  if (from && from->v4 != ip.v4) return std::unexpected(fmt::format("{} and {} are of different families", ip.text(), from->text()));
+  // ::6 is an address of lo wherever there are rules for IPv6.
+  const bool stays = flow.outbound && (ip.is_loopback() || std::ranges::find(own, ip) != own.end() || ip == base::Ip::parse("::6"));
   if (flow.interface.empty()) flow.interface = stays ? "lo" : "eth0";
-  const auto of_family = std::ranges::find_if(own, [&](const base::Ip& ip) { return ip.v4 == to->ip.v4 && !ip.is_link_local(); });
-  // A process that does not bind sends from the pod's address; to itself, from the very address that it dials.
-  flow.from = from ? *from : stays ? to->ip : flow.outbound && of_family != own.end() ? *of_family : base::Ip::any(to->ip.v4);
+  flow.from = from ? *from : source_of(flow, stays, own);
   return flow;
 }
 
