@@ -140,20 +140,22 @@ TEST(LocalRoutes, RulesAndTablesOfOthers_AreNotTakenForOurs) {
       CHECK_THAT(add_card());
       const auto pod = config({"-i", "*", "-b", "*", "-m", "TPROXY", "--enable-ipv6=true"}), none = config({});
       const auto rules = [&] { return output("ip", {family, "rule"}); };
-      // Somebody's rule with our mark and table, and no route there yet.
-      CHECK_THAT(tool("ip", {family, "rule", "add", "fwmark", "1337", "lookup", "133", "pref", "1000"}));
+      // Somebody's rule with our mark and another table, and no route there.
+      CHECK_THAT(tool("ip", {family, "rule", "add", "fwmark", "1337", "lookup", "134", "pref", "1000"}));
       const auto before = rules();
       CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
       CHECK_THAT(output("ip", {family, "route", "show", "table", "133"}).find("local default dev lo") == 0);
       CHECK_THAT(good(clean_up(none.options, none.rules)));
       CHECK_THAT(rules() == before);
-      // Somebody's default route in our table.
+      // Somebody's default route in our table, and a rule that leads to it.
+      CHECK_THAT(tool("ip", {family, "rule", "add", "fwmark", "1337", "lookup", "133", "pref", "1001"}));
+      const auto led = rules();
       CHECK_THAT(tool("ip", {family, "route", "add", "default", "dev", "eth0", "table", "133"}));
       const auto done = apply_rules(pod.options, pod.rules);
       CHECK_THAT(!done && done.error().find("route table 133 has a default route of somebody else") != std::string::npos);
-      CHECK_THAT(state(true).empty() && state(false).empty() && rules() == before);
+      CHECK_THAT(state(true).empty() && state(false).empty() && rules() == led);
       CHECK_THAT(good(clean_up(none.options, none.rules)));
-      CHECK_THAT(rules() == before && output("ip", {family, "route", "show", "table", "133"}).find("default dev eth0") == 0);
+      CHECK_THAT(rules() == led && output("ip", {family, "route", "show", "table", "133"}).find("default dev eth0") == 0);
       return true;
     })) << family;
 }

@@ -56,7 +56,7 @@ std::expected<Netlink, std::string> Netlink::open() {
   return Netlink(std::move(wire));
 }
 
-int Netlink::ways_of(bool ipv4, const std::set<uint32_t>& marks, std::set<Way>& out) {
+int Netlink::ways(bool ipv4, std::set<Way>& out) {
   fib_rule_hdr header{};
   header.family = ipv4 ? AF_INET : AF_INET6;
   Message message(RTM_GETRULE, NLM_F_DUMP, header);
@@ -64,28 +64,28 @@ int Netlink::ways_of(bool ipv4, const std::set<uint32_t>& marks, std::set<Way>& 
     if (body.size() < sizeof header) return;
     const auto rule = read_as<fib_rule_hdr>(body.data());
     const auto is = numbers(body.data() + NLMSG_ALIGN(sizeof rule), body.size() - NLMSG_ALIGN(sizeof rule));
-    if (rule.action != FR_ACT_TO_TBL || is[FRA_FWMASK] != 0xffffffff) return;
-    const bool own = is[FRA_PROTOCOL] == kProtocol && is[FRA_PRIORITY] == kPriority;
-    if (own || marks.contains(is[FRA_FWMARK]))
-      out.insert({is[FRA_FWMARK], is[FRA_TABLE] ? is[FRA_TABLE] : rule.table, is[FRA_PRIORITY], own});
+    if (rule.action != FR_ACT_TO_TBL) return;
+    const auto more = body.subspan(NLMSG_ALIGN(sizeof rule));
+    const bool marks_only = is[FRA_FWMASK] == 0xffffffff && !rule.src_len && !rule.dst_len && !(rule.flags & FIB_RULE_INVERT) &&
+                            attribute(more, FRA_IIFNAME).empty() && attribute(more, FRA_OIFNAME).empty();
+    const bool own = marks_only && is[FRA_PROTOCOL] == kProtocol && is[FRA_PRIORITY] == kPriority;
+    out.insert({is[FRA_FWMARK], is[FRA_TABLE] ? is[FRA_TABLE] : rule.table, is[FRA_PRIORITY], own, marks_only});
   });
 }
 
-Netlink::Defaults Netlink::defaults_of(bool ipv4, uint32_t table) {
+int Netlink::defaults(bool ipv4, AllDefaults& out) {
   rtmsg header{};
   header.rtm_family = ipv4 ? AF_INET : AF_INET6;
   Message message(RTM_GETROUTE, NLM_F_DUMP, header);
-  Defaults found;
-  wire_.dump(message, [&](std::span<const char> body) {
+  return wire_.dump(message, [&](std::span<const char> body) {
     if (body.size() < sizeof header) return;
     const auto route = read_as<rtmsg>(body.data());
     const auto is = numbers(body.data() + NLMSG_ALIGN(sizeof route), body.size() - NLMSG_ALIGN(sizeof route));
-    const auto of = is[RTA_TABLE] ? is[RTA_TABLE] : route.rtm_table;
-    if (of != table || route.rtm_dst_len != 0) return;
+    if (route.rtm_dst_len != 0) return;
+    auto& of = out[is[RTA_TABLE] ? is[RTA_TABLE] : route.rtm_table];
     const bool to_lo = route.rtm_type == RTN_LOCAL && is[RTA_OIF] == ::if_nametoindex("lo");
-    (to_lo ? found.to_lo : found.elsewhere) = true;
+    (to_lo ? of.to_lo : of.elsewhere) = true;
   });
-  return found;
 }
 
 namespace {
@@ -134,18 +134,21 @@ std::expected<bool, std::string> Netlink::add_local_route(bool ipv4, uint32_t ma
     message.add(RTA_OIF, ::if_nametoindex("lo"));
     return wire_.request(message);
   };
-  const auto defaults = defaults_of(ipv4, table);
-  if (defaults.elsewhere)
+  AllDefaults tables;
+  std::set<Way> present;
+  if (const int error = defaults(ipv4, tables); error) return std::unexpected(failure(fmt::format("{} route", ip), error));
+  if (const int error = ways(ipv4, present); error) return std::unexpected(failure(fmt::format("{} rule", ip), error));
+  if (tables[table].elsewhere)
     return std::unexpected(
         fmt::format("{} route table {} has a default route of somebody else; choose another one with "
                     "--istio-inbound-tproxy-route-table",
                     ip, table));
   // The rule comes first: until the table leads somewhere it catches nothing, and it is what a later run knows us by.
-  std::set<Way> present;
-  int error = ways_of(ipv4, {mark}, present);
-  const Way own{mark, table, kPriority, true};
-  const bool found = present.contains(own);
-  if (!error && !found) {
+  const Way own{mark, table, kPriority, true, true};
+  const bool led = std::ranges::any_of(present, [&](const Way& way) { return way.marks_only && way.mark == mark && way.table == table; });
+  const bool found = present.contains(own) || (led && tables[table].to_lo);
+  int error = 0;
+  if (!found) {
     Message rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule_header(ipv4));
     add_rule(rule, mark, table, kPriority);
     rule.add(FRA_PROTOCOL, &kProtocol, sizeof kProtocol);
@@ -155,7 +158,7 @@ std::expected<bool, std::string> Netlink::add_local_route(bool ipv4, uint32_t ma
   const bool istios = error == EEXIST;
   if (error && !istios) return std::unexpected(failure(fmt::format("{} rule add fwmark {} lookup {}", ip, mark, table), error));
 
-  const int made = defaults.to_lo ? EEXIST : route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+  const int made = tables[table].to_lo ? EEXIST : route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
   if (!made || made == EEXIST) return (!found && !istios) || !made;
   if (!found && !istios) (void)remove_rule(ipv4, own);
   return std::unexpected(failure(fmt::format("{} route add local default dev lo table {}", ip, table), made));
@@ -164,10 +167,12 @@ std::expected<bool, std::string> Netlink::add_local_route(bool ipv4, uint32_t ma
 std::string Netlink::local_route_gap(bool ipv4, uint32_t mark, uint32_t table) {
   const auto ip = fmt::format("ip{}", ipv4 ? "" : " -6");
   std::set<Way> present;
-  if (const int error = ways_of(ipv4, {mark}, present); error) return failure(fmt::format("{} rule", ip), error);
-  std::erase_if(present, [&](const Way& way) { return way.mark != mark; });
+  AllDefaults tables;
+  if (const int error = ways(ipv4, present); error) return failure(fmt::format("{} rule", ip), error);
+  if (const int error = defaults(ipv4, tables); error) return failure(fmt::format("{} route", ip), error);
+  std::erase_if(present, [&](const Way& way) { return way.mark != mark || !way.marks_only; });
   if (present.empty()) return fmt::format("TPROXY needs the rule that \"{} rule add fwmark {} lookup {}\" makes", ip, mark, table);
-  if (std::ranges::any_of(present, [&](const Way& way) { return defaults_of(ipv4, way.table).to_lo; })) return {};
+  if (std::ranges::any_of(present, [&](const Way& way) { return tables[way.table].to_lo; })) return {};
   const bool wanted = std::ranges::find(present, table, &Way::table) != present.end();
   return fmt::format("TPROXY needs the route that \"{} route add local default dev lo table {}\" makes", ip,
                      wanted ? table : present.begin()->table);
@@ -182,35 +187,47 @@ int Netlink::remove_rule(bool ipv4, const Way& way) {
 }
 
 std::expected<void, std::string> Netlink::remove_local_routes(bool ipv4, const Stale& stale) {
-  std::set<Way> ways;
-  // A kernel without IPv6 or without policy routing has nothing to remove.
-  if (ways_of(ipv4, stale.marks, ways) != 0) return {};
-  // `ip rule add` without a number takes the one before the first that is there, at first kPriority.
-  constexpr uint32_t kLowestOfIstio = kPriority - 1000;
-  std::erase_if(ways, [&](const Way& way) {
-    const bool kept = stale.keep == std::pair(way.mark, way.table);
-    const bool istios = way.priority >= kLowestOfIstio && way.priority <= kPriority && defaults_of(ipv4, way.table).to_lo;
-    return kept || (!way.own && !istios);
-  });
+  const auto ip = fmt::format("ip{}", ipv4 ? "" : " -6");
+  std::set<Way> present;
+  AllDefaults leads;
+  if (const int error = ways(ipv4, present); error == EAFNOSUPPORT || error == EOPNOTSUPP)
+    return {};  // no IPv6, or no policy routing
+  else if (error)
+    return std::unexpected(failure(fmt::format("{} rule", ip), error));
+  if (const int error = defaults(ipv4, leads); error) return std::unexpected(failure(fmt::format("{} route", ip), error));
+  // `ip rule add` without a number takes the one before the first that is there: mostly kPriority, and any where somebody has
+  // rules of his own, so a table that is known says more.
+  constexpr uint32_t kLowestOfIstio = kPriority - 1000, kTableOfIstio = 133;
+  const auto goes = [&](const Way& way) {
+    if (stale.keep == std::pair(way.mark, way.table)) return false;
+    if (way.own) return true;
+    if (!way.marks_only || !stale.marks.contains(way.mark) || leads[way.table].elsewhere) return false;
+    if (way.table == stale.also_table || way.table == kTableOfIstio) return true;
+    return leads[way.table].to_lo && way.priority >= kLowestOfIstio && way.priority <= kPriority;
+  };
   std::set<uint32_t> tables;
   if (stale.also_table) tables.insert(stale.also_table);
-  for (const auto& way : ways) tables.insert(way.table);
+  for (const auto& way : present)
+    if (goes(way)) tables.insert(way.table);
+  for (const auto& way : present)
+    if (!goes(way)) tables.erase(way.table);
   if (stale.keep) tables.erase(stale.keep->second);
   const auto remove_rules = [&](bool own) -> std::expected<void, std::string> {
-    for (const auto& way : ways)
-      if (const int error = way.own == own ? remove_rule(ipv4, way) : 0; error)
-        return std::unexpected(failure(fmt::format("ip{} rule del fwmark {} lookup {}", ipv4 ? "" : " -6", way.mark, way.table), error));
+    for (const auto& way : present)
+      if (goes(way))
+        if (const int error = way.own == own ? remove_rule(ipv4, way) : 0; error)
+          return std::unexpected(failure(fmt::format("{} rule del fwmark {} lookup {}", ip, way.mark, way.table), error));
     return {};
   };
   // A run that is killed here leaves what the next one knows the rest by: Istio's rules by their route, ours by themselves.
   if (auto done = remove_rules(false); !done) return done;
   for (const auto of : tables) {
-    if (!defaults_of(ipv4, of).to_lo) continue;
+    if (!leads[of].to_lo) continue;
     Message route(RTM_DELROUTE, 0, route_header(ipv4));
     route.add(RTA_TABLE, of);
     route.add(RTA_OIF, ::if_nametoindex("lo"));
     if (const int error = wire_.request(route); error && error != ESRCH)
-      return std::unexpected(failure(fmt::format("ip{} route del local default dev lo table {}", ipv4 ? "" : " -6", of), error));
+      return std::unexpected(failure(fmt::format("{} route del local default dev lo table {}", ip, of), error));
   }
   return remove_rules(true);
 }

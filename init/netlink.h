@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -18,15 +19,17 @@ class Netlink {
  public:
   static std::expected<Netlink, std::string> open();
 
-  // ip route add local default dev lo table TABLE, ip rule add fwmark MARK lookup TABLE. False when both were there already. A
-  // table with another default route is somebody else's, which is an error.
+  // ip route add local default dev lo table TABLE, ip rule add fwmark MARK lookup TABLE. False when both were there already, with
+  // whatever number the rule has. A table with another default route is somebody else's, which is an error.
   std::expected<bool, std::string> add_local_route(bool ipv4, uint32_t mark, uint32_t table);
   // What of these two is missing, in words; empty when both are there. A rule for the mark may lead to another table that has
   // the route: rules of other options are as good.
   std::string local_route_gap(bool ipv4, uint32_t mark, uint32_t table);
   // Removes the rules that add_local_route made, those that Istio's program made for one of `marks`, however many (it adds one
-  // more at each run), and the routes they lead to, as well as the route out of `also_table`. Istio's are known by a number that
-  // the kernel chose and by a table that leads to lo; any other is somebody else's. `keep` stays.
+  // more at each run), and the routes they lead to, as well as the route out of `also_table`. Istio's are known by their mark
+  // and table: `also_table`, Istio's own, or one that leads to lo by a rule with a number that the kernel usually chooses. Any
+  // other is somebody else's, and keeps the route that it leads to. `keep` stays. A list that the kernel does not give is an error;
+  // a kernel without IPv6 or without policy routing has nothing to remove.
   struct Stale {
     std::set<uint32_t> marks;
     uint32_t also_table = 0;
@@ -43,17 +46,19 @@ class Netlink {
 
  private:
   explicit Netlink(Wire wire) : wire_(std::move(wire)) {}
-  struct Way {  // an `ip rule` of a mark
+  struct Way {  // an `ip rule` that leads to a table
     uint32_t mark, table, priority;
-    bool own;  // made by us
+    bool own;         // made by us
+    bool marks_only;  // asks for the mark, all of it, as ours and Istio's do
     auto operator<=>(const Way&) const = default;
   };
-  int ways_of(bool ipv4, const std::set<uint32_t>& marks, std::set<Way>& out);  // our own, and others with one of `marks`
+  int ways(bool ipv4, std::set<Way>& out);
   int remove_rule(bool ipv4, const Way& way);
   struct Defaults {  // the default routes of a table
     bool to_lo = false, elsewhere = false;
   };
-  Defaults defaults_of(bool ipv4, uint32_t table);
+  using AllDefaults = std::map<uint32_t, Defaults>;  // by table
+  int defaults(bool ipv4, AllDefaults& out);
 
   Wire wire_;
 };
