@@ -200,6 +200,22 @@ TEST_P(Hold, CleanUpWithoutFlags_LeavesNothingOfIt) {
   }));
 }
 
+// Connections that stay in the pod are often let in first.
+TEST_P(Hold, AcceptOfSomebodyElse_DoesNotEndIt) {
+  EXPECT_TRUE(in_namespace([] {
+    CHECK_THAT(add_card());
+    for (const char* tables : {"iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy"})
+      CHECK_THAT(tool(tables, {"-A", "INPUT", "-i", "lo", "-j", "ACCEPT"}));
+    const auto of = pod(GetParam(), "--hold-until-ready");
+    CHECK_THAT(good(apply_rules(of.options, of.rules)));
+    const auto four = begin("192.0.2.1:80"), six = begin("[2001:db8::1]:80");
+    const auto out4 = serve("127.0.0.1:15001"), out6 = serve("[::1]:15001");
+    CHECK_THAT(out4.get() >= 0 && out6.get() >= 0);
+    CHECK_THAT(outcome(four) == 0 && outcome(six) == 0);
+    return true;
+  }));
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, Hold, testing::ValuesIn(kBackends), [](const auto& info) {
   const std::string_view name(info.param);
   return std::string(name.ends_with("legacy") ? "legacy" : name.ends_with("=nft") ? "nft" : "native");

@@ -266,8 +266,10 @@ class Family {
   void hold() {
     if (!o_.hold_until_ready) return;
     because("what was turned to the proxy");
+    // Before the rules of others, for an ACCEPT of theirs would end the hold; where a socket waits, theirs are asked as ever.
+    int position = 0;
     for (const int port : {int{o_.proxy_port}, int{o_.inbound_port}, dns_ ? kDnsPort : 0})
-      if (port) add(Table::kFilter, "INPUT", "-p tcp --dport {} --syn -m conntrack --ctstate DNAT -j {}", port, kHoldChain);
+      if (port) insert(Table::kFilter, "INPUT", ++position, "-p tcp --dport {} --syn -m conntrack --ctstate DNAT -j {}", port, kHoldChain);
     because("the proxy is there");
     add(Table::kFilter, kHoldChain, "-m socket --nowildcard -j RETURN");
     because("it waits for the proxy and is sent again");
