@@ -91,7 +91,16 @@ std::string diagnose(const iptables::Options& options, const iptables::FamilyRul
   if (!any_own) return "there are no rules of ours";
   if (!ours.empty()) return ours;
   if (!uncertain.empty()) return uncertain;
-  return foreign_nft_rule(ipv4, flow.outbound);
+  return foreign_nft_rule({.ipv4 = ipv4, .outbound = flow.outbound, .port = flow.to.port, .turned = redirect_port});
+}
+
+bool has_own_rules(const iptables::Options& options, bool ipv4) {
+  if (std::ranges::any_of(native_tables(), [&](std::string_view table) { return is_of(table, ipv4) || table.starts_with("inet "); }))
+    return true;
+  return std::ranges::any_of(Tools::installed({.lock_file = {}, .forced = options.backend}), [&](const Tools& tools) {
+    const auto saved = tools.save(ipv4);
+    return saved && saved->has_own_chains();
+  });
 }
 
 std::string gap_for(const iptables::Options& options, const iptables::FamilyRules& wanted, const iptables::Flow& inbound) {

@@ -19,6 +19,9 @@ std::string diagnose(const iptables::Options& options, const iptables::FamilyRul
 // a warning, where they may stand in a backend that cannot be read. Of native tables only the beginning of the way is looked at.
 std::string gap_for(const iptables::Options& options, const iptables::FamilyRules& wanted, const iptables::Flow& inbound);
 
+// Whether any backend that can be read holds rules of ours for the family.
+bool has_own_rules(const iptables::Options& options, bool ipv4);
+
 // A rule of somebody else that comes first, as far as that can be told without a connection.
 std::optional<std::string> certain_shadow(const iptables::Options& options, const iptables::FamilyRules& wanted, const iptables::Flow& flow,
                                           uint16_t redirect_port);

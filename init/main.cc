@@ -1,8 +1,8 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-
-#include <fmt/format.h>
 
 #include "base/version.h"
 #include "init/apply.h"
@@ -86,8 +86,8 @@ int run(const iptables::Options& options) {
   if (!options.skip_rule_apply)
     if (const auto done = init::apply_rules(options, rules); !done) return fail(kFailed, done.error());
   if (!options.run_validation) return 0;
-  const auto captured = init::validate(options, facts, rules);
-  if (!captured) return fail(kNotCaptured, captured.error());
+  const auto captured = init::validate(options, facts, options.skip_rule_apply ? rules : init::applied(options, rules));
+  if (!captured) return fail(captured.error().not_captured ? kNotCaptured : kFailed, captured.error().why);
   init::say(init::Severity::kInfo, "connections are captured, checked: {}", *captured);
   return 0;
 }

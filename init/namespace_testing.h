@@ -125,6 +125,11 @@ bool good(const std::expected<T, std::string>& done) {
   return done.has_value();
 }
 
+inline bool good(const std::expected<std::string, Invalid>& done) {
+  if (!done) std::fprintf(stderr, "%s\n", done.error().why.c_str());
+  return done.has_value();
+}
+
 // What the body writes to stderr, our warnings included.
 template <class Body>
 std::string warnings(Body body) {

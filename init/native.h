@@ -24,11 +24,16 @@ std::string without_new_ones(const std::string& table);
 // The rules that do so, out of what `nft --handle list table` prints: chain and handle.
 std::vector<std::pair<std::string, std::string>> tproxy_rules_in(std::string_view listing);
 
-// A sentence about a table that nft made for somebody else and that hooks where connections leave (`outbound`) or come in: its
-// first rule that drops or turns packets. Empty when there is none. Conditions are not weighed.
-std::string foreign_nft_rule(bool ipv4, bool outbound);
+// Where a connection passes: it leaves or comes in with one port, and arrives at another one when it is turned to the proxy.
+struct NftWay {
+  bool ipv4 = true, outbound = true;
+  uint16_t port = 0, turned = 0;  // turned 0: it keeps its port
+};
+// A sentence about a table that nft made for somebody else: the first rule or policy on that way that drops or turns packets. Empty
+// when there is none. Of conditions only protocol, family, port and lo are weighed; others may hold.
+std::string foreign_nft_rule(const NftWay& way);
 // The same for one table, out of what `nft list table` prints: "chain OUT, rule \"tcp dport 80 drop\"".
-std::string deciding_rule_in(std::string_view listing, bool outbound);
+std::string deciding_rule_in(std::string_view listing, const NftWay& way);
 
 // nft -f -: one transaction, all or nothing. The error is one line.
 std::expected<void, std::string> feed_nft(const std::string& text);

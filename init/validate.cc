@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <vector>
 
+#include "init/addresses.h"
 #include "init/diagnose.h"
 #include "init/environment.h"
 #include "init/probe.h"
@@ -50,22 +52,23 @@ class Validation {
     may_look_ = has_capability(status, kNetAdmin);
   }
 
-  std::expected<std::string, std::string> run() {
+  std::expected<std::string, Invalid> run() {
     for (const bool ipv4 : {true, false}) {
       if (rules_.family(ipv4).empty()) continue;
       if (!way_to(base::Ip::loopback(ipv4))) {
         left_out_.push_back(name("(no loopback address)", ipv4));
         continue;
       }
+      own_ = usable_addresses(ipv4);
       const auto inbound = Ear::open(ipv4, options_.inbound_port), outbound = Ear::open(ipv4, options_.proxy_port);
-      if (!inbound || !outbound) return std::unexpected(inbound ? outbound.error() : inbound.error());
+      if (!inbound || !outbound) return std::unexpected(Invalid{true, inbound ? outbound.error() : inbound.error()});
       for (const auto check : {&Validation::check_outbound, &Validation::check_inbound, &Validation::check_self_call})
-        if (auto problem = (this->*check)(ipv4, *inbound, *outbound); !problem.empty()) return std::unexpected(problem);
+        if (auto problem = (this->*check)(ipv4, *inbound, *outbound); !problem.empty()) return std::unexpected(Invalid{true, problem});
     }
     const auto left_out = fmt::format("{}", fmt::join(left_out_, ", "));
     if (!checked_.empty()) return fmt::format("{}{}{}", fmt::join(checked_, ", "), left_out.empty() ? "" : "; left out: ", left_out);
     if (left_out_.empty()) return "the rules capture nothing";
-    return std::unexpected(fmt::format("nothing could be checked: {}", left_out));
+    return std::unexpected(Invalid{false, fmt::format("--run-validation: nothing could be checked: {}", left_out)});
   }
 
  private:
@@ -73,6 +76,21 @@ class Validation {
   using Problem = std::string;
 
   static std::string name(std::string_view what, bool ipv4) { return fmt::format("{} {}", ipv4 ? "IPv4" : "IPv6", what); }
+
+  // Before anything is dialled: without an address of its own there may be no way out either.
+  std::vector<base::Ip> usable_addresses(bool ipv4) {
+    // One question of a second after a delay of up to one more, by default.
+    constexpr std::chrono::milliseconds kPatience(3000);
+    auto found = await_addresses(ipv4, kPatience);
+    for (const auto& ip : found.duplicate)
+      say(Severity::kWarning, "{} is not dialled, it is of no use: somebody else in its network has the same address", ip.text());
+    if (!found.usable.empty()) return found.usable;
+    for (const auto& ip : found.tentative)
+      say(Severity::kWarning, "{} is not dialled, it is of no use yet: the kernel still asks whether somebody else has it", ip.text());
+    if (!found.duplicate.empty() || !found.tentative.empty())
+      left_out_.push_back(name("self-call (the pod's address cannot be used)", ipv4));
+    return {};
+  }
 
   uint16_t expected_port(const iptables::Flow& flow) const {
     const auto verdict = trace(rules_.family(flow.to.ip.v4), flow);
@@ -198,10 +216,8 @@ class Validation {
     return {};
   }
 
-  Problem check_self_call(bool ipv4, const Ear& inbound, const Ear& outbound) {
-    for (const auto& ip : own_addresses())
-      if (ip.v4 == ipv4 && !ip.is_link_local()) return check_as_proxy("self-call", ip, {}, inbound, outbound);
-    return {};
+  Problem check_self_call(bool, const Ear& inbound, const Ear& outbound) {
+    return own_.empty() ? Problem{} : check_as_proxy("self-call", own_.front(), {}, inbound, outbound);
   }
 
   Problem dial(std::string what, const iptables::Flow& flow, const Dial& dial, const Ear& wanted, const Ear& other) {
@@ -219,14 +235,20 @@ class Validation {
   const iptables::Facts& facts_;
   const iptables::RuleSet& rules_;
   bool may_become_ = false, may_look_ = false;
+  std::vector<base::Ip> own_;  // of the family that is looked at
   std::vector<std::string> checked_, left_out_;
 };
 
 }  // namespace
 
-std::expected<std::string, std::string> validate(const iptables::Options& options, const iptables::Facts& facts,
-                                                 const iptables::RuleSet& rules) {
+std::expected<std::string, Invalid> validate(const iptables::Options& options, const iptables::Facts& facts,
+                                             const iptables::RuleSet& rules) {
   return Validation(options, facts, rules).run();
+}
+
+iptables::RuleSet applied(const iptables::Options& options, iptables::RuleSet rules) {
+  if (!rules.v6.empty() && !has_global_ipv6() && !has_own_rules(options, false)) rules.v6 = {};
+  return rules;
 }
 
 }  // namespace init

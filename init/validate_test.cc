@@ -1,9 +1,14 @@
 // --run-validation against real rules, ours and those of others, each in a namespace of its own. Needs root.
 #include "init/validate.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 
+#include <chrono>
+
+#include "init/addresses.h"
 #include "init/namespace_testing.h"
 #include "init/native.h"
 #include "init/probe.h"
@@ -20,7 +25,7 @@ Config pod(std::vector<const char*> more = {}) {
 // What the validation says, good or bad.
 std::string verdict(const Config& of) {
   const auto done = validate(of.options, of.facts, of.rules);
-  return done ? *done : "failed: " + done.error();
+  return done ? *done : (done.error().not_captured ? "failed: " : "not known: ") + done.error().why;
 }
 
 bool says(const std::string& text, std::string_view part) {
@@ -125,6 +130,17 @@ TEST(Validate, ForeignRule_IsNamedWithTableChainAndText) {
       {"policy",
        {"iptables-nft", "-P", "INPUT", "DROP"},
        "a policy that is not ours decides first: table filter, chain INPUT, policy \"-P INPUT DROP\""},
+      {"nft arrival",
+       {"nft",
+        "add table inet wall; add chain inet wall in { type filter hook input priority 0; }; add rule inet wall in tcp dport 22 "
+        "drop; add rule inet wall in tcp dport 15006 drop"},
+       "IPv4 inbound: the connection to 127.0.0.6:15002 did not arrive within 300 ms; a rule that is not ours may decide first: table inet "
+       "wall, chain in, rule \"tcp dport 15006 drop\" (nft)"},
+      {"nft policy",
+       {"nft",
+        "add table inet wall; add chain inet wall in { type filter hook input priority 0; policy drop; }; add rule inet wall in "
+        "tcp dport 22 accept"},
+       "table inet wall, chain in, rule \"type filter hook input priority filter; policy drop;\" (nft)"},
       {"nft table",
        {"nft",
         "add table inet wall; add chain inet wall out { type filter hook output priority -200; }; add rule inet wall out tcp dport 15002 "
@@ -327,13 +343,15 @@ TEST(Validate, WithoutPrivilege_WhatThisUserCanDial) {
     })) << user;
 }
 
-TEST(Validate, NothingThatThisUserCanDial_IsNoSuccess) {
+// Nothing is wrong with the rules as far as is known, so nobody must take the pod for one without them.
+TEST(Validate, NothingThatThisUserCanDial_IsNoSuccessAndNoVerdictOnTheRules) {
   EXPECT_TRUE(in_namespace([] {
     const auto of = pod();
     CHECK_THAT(good(apply_rules(of.options, of.rules)));
     CHECK_THAT(become(1000, 0));
-    CHECK_THAT(
-        says(verdict(of), "failed: nothing could be checked: IPv4 outbound (no route), IPv4 inbound (cannot become the proxy's user)"));
+    CHECK_THAT(says(verdict(of),
+                    "not known: --run-validation: nothing could be checked: IPv4 outbound (no route), "
+                    "IPv4 inbound (cannot become the proxy's user)"));
     return true;
   }));
 }
@@ -353,11 +371,157 @@ TEST(DecidingRule, Listing_OnlyOfTablesWithThatHook) {
   constexpr std::string_view kListing =
       "table inet wall {\n\tchain helper {\n\t\ttcp dport 80 counter packets 0 bytes 0 dnat to 10.0.0.1\n\t}\n"
       "\tchain out {\n\t\ttype filter hook output priority filter; policy accept;\n\t\tjump helper\n\t}\n}\n";
-  EXPECT_EQ(deciding_rule_in(kListing, true), "chain helper, rule \"tcp dport 80 counter packets 0 bytes 0 dnat to 10.0.0.1\"");
-  EXPECT_EQ(deciding_rule_in(kListing, false), "");
-  EXPECT_EQ(deciding_rule_in("table ip x {\n\tchain in {\n\t\ttype filter hook prerouting priority 0; policy drop;\n", false),
+  const NftWay out{.ipv4 = true, .outbound = true, .port = 80, .turned = 15001},
+      in{.ipv4 = true, .outbound = false, .port = 80, .turned = 0};
+  EXPECT_EQ(deciding_rule_in(kListing, out), "chain helper, rule \"tcp dport 80 counter packets 0 bytes 0 dnat to 10.0.0.1\"");
+  EXPECT_EQ(deciding_rule_in(kListing, in), "");
+  EXPECT_EQ(deciding_rule_in("table ip x {\n\tchain in {\n\t\ttype filter hook prerouting priority 0; policy drop;\n", in),
             "chain in, rule \"type filter hook prerouting priority 0; policy drop;\"");
-  EXPECT_EQ(deciding_rule_in("", true), "");
+  EXPECT_EQ(deciding_rule_in("", out), "");
+}
+
+// Of a chain where connections arrive; by `ours` one to the proxy's port does.
+TEST(DecidingRule, ArrivingConnections_ByThePortThatTheyWereTurnedTo) {
+  const NftWay out{.ipv4 = true, .outbound = true, .port = 80, .turned = 15001},
+      in{.ipv4 = true, .outbound = false, .port = 80, .turned = 15006};
+  const auto found = [](std::string_view rules, const NftWay& way, std::string_view policy = "accept") {
+    const auto text =
+        deciding_rule_in(fmt::format("table inet wall {{\n\tset s {{\n\t\telements = {{ 1 drop }}\n\t}}\n\n\tchain more {{\n\t\t"
+                                     "tcp dport 15001 drop\n\t}}\n\tchain in {{\n\t\ttype filter hook input priority filter; "
+                                     "policy {};\n\t\t{}\n\t}}\n}}\n",
+                                     policy, rules),
+                         way);
+    const auto quote = text.find('"');
+    return quote == std::string::npos ? text : text.substr(quote);
+  };
+  for (const char* ours : {"tcp dport 15001 drop", "tcp dport { 22, 15000-15010 } counter packets 3 bytes 180 drop",
+                           "tcp dport != 22 reject", "tcp dport @s drop", "ct state new drop", "iifname \"lo\" drop",
+                           "counter packets 0 bytes 0 drop", "meta skuid 5 accept\n\t\tdrop"}) {
+    const std::string_view last(ours);
+    EXPECT_EQ(found(ours, out), fmt::format("\"{}\"", last.substr(last.rfind('\t') == last.npos ? 0 : last.rfind('\t') + 1))) << ours;
+  }
+  for (const char* others : {"tcp dport 80 drop", "tcp dport 15006 drop", "udp dport 15001 drop", "tcp dport != 15001 drop",
+                             "accept\n\t\tdrop", "iifname \"lo\" accept\n\t\tdrop", "tcp dport { 15001, 15006 } accept\n\t\tdrop",
+                             "ct status dnat counter", "ip6 saddr ::1 drop", "log prefix \"drop\"", "comment \"drop\"", ""})
+    EXPECT_EQ(found(others, out), "") << others;
+  EXPECT_EQ(found("jump more", out), "\"tcp dport 15001 drop\"");
+  EXPECT_EQ(found("tcp dport 80 goto more\n\t\tdrop", out), "\"drop\"");
+  EXPECT_EQ(found("iifname \"lo\" accept\n\t\ttcp dport 15006 drop", in), "\"tcp dport 15006 drop\"");
+  EXPECT_EQ(found("tcp dport 22 accept", out, "drop"), "\"type filter hook input priority filter; policy drop;\"");
+  EXPECT_EQ(found("tcp dport 15001 accept", out, "drop"), "");
+}
+
+// A card whose address was given without `nodad`, so the kernel asks the neighbours, for `milliseconds`.
+bool add_card_that_asks(const char* milliseconds) {
+  return tool("ip", {"link", "add", "eth0", "type", "veth", "peer", "name", "other"}) && tool("ip", {"link", "set", "other", "up"}) &&
+         tool("ip", {"link", "set", "eth0", "up"}) &&
+         tool("sysctl", {"-qw", "net.ipv6.conf.eth0.router_solicitation_delay=0",
+                         fmt::format("net.ipv6.neigh.eth0.retrans_time_ms={}", milliseconds)}) &&
+         tool("ip", {"addr", "add", "10.8.0.2/24", "dev", "eth0"}) && tool("ip", {"route", "add", "default", "dev", "eth0"}) &&
+         tool("ip", {"route", "add", "::/0", "dev", "eth0"});
+}
+constexpr std::string_view kIpv4 = "IPv4 outbound, IPv4 inbound, IPv4 self-call, ";
+
+TEST(Validate, TentativeAddress_IsAwaited) {
+  EXPECT_TRUE(in_namespace([] {
+    CHECK_THAT(add_card_that_asks("700"));
+    auto of = pod();
+    CHECK_THAT(good(apply_rules(of.options, of.rules)));
+    CHECK_THAT(tool("ip", {"addr", "add", "fd00:8::2/64", "dev", "eth0"}));
+    CHECK_THAT(output("ip", {"addr", "show", "dev", "eth0"}).find("fd00:8::2/64 scope global tentative") != std::string::npos);
+    CHECK_THAT(has_global_ipv6());  // and so rules are made for it
+    const auto begun = std::chrono::steady_clock::now();
+    CHECK_THAT(verdict(of) == kAll);
+    CHECK_THAT(std::chrono::steady_clock::now() - begun < std::chrono::milliseconds(2500));  // the kernel tells, nobody waits to the end
+    return true;
+  }));
+}
+
+TEST(Validate, AddressThatStaysTentative_IsLeftOutWithAWarning) {
+  EXPECT_TRUE(in_namespace([] {
+    CHECK_THAT(add_card_that_asks("600000"));
+    const auto of = pod();
+    CHECK_THAT(good(apply_rules(of.options, of.rules)));
+    CHECK_THAT(tool("ip", {"addr", "add", "fd00:8::2/64", "dev", "eth0"}));
+    std::string text;
+    const auto said = warnings([&] { text = verdict(of); });
+    CHECK_THAT(text.starts_with(kIpv4) && says(text, "IPv6 inbound") &&
+               says(text, "; left out: IPv6 self-call (the pod's address cannot be used)"));
+    CHECK_THAT(says(said, "warning: fd00:8::2 is not dialled, it is of no use yet: the kernel still asks whether somebody else has it"));
+    // With another one that can be used nobody waits, and nothing is left out.
+    CHECK_THAT(tool("ip", {"addr", "add", "fd00:9::2/64", "dev", "eth0", "nodad"}));
+    CHECK_THAT(verdict(of) == kAll);
+    return true;
+  }));
+}
+
+TEST(Validate, AddressOfSomebodyElse_IsLeftOutWithAWarning) {
+  EXPECT_TRUE(in_namespace([] {
+    CHECK_THAT(add_card_that_asks("700"));
+    // The other end, in a namespace of its own, has the address already.
+    const int pod_fd = ::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    CHECK_THAT(::unshare(CLONE_NEWNET) == 0);
+    const int outside = ::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    CHECK_THAT(::setns(pod_fd, CLONE_NEWNET) == 0);
+    CHECK_THAT(tool("ip", {"link", "set", "other", "netns", fmt::format("/proc/{}/fd/{}", ::getpid(), outside)}));
+    CHECK_THAT(::setns(outside, CLONE_NEWNET) == 0 && tool("ip", {"addr", "add", "fd00:8::2/64", "dev", "other", "nodad"}) &&
+               tool("ip", {"link", "set", "other", "up"}) && ::setns(pod_fd, CLONE_NEWNET) == 0);
+    const auto of = pod();
+    CHECK_THAT(good(apply_rules(of.options, of.rules)));
+    CHECK_THAT(tool("ip", {"addr", "add", "fd00:8::2/64", "dev", "eth0"}));
+    std::string text;
+    const auto said = warnings([&] { text = verdict(of); });
+    CHECK_THAT(text.starts_with(kIpv4) && says(text, "IPv6 inbound") &&
+               says(text, "; left out: IPv6 self-call (the pod's address cannot be used)"));
+    CHECK_THAT(says(said, "warning: fd00:8::2 is not dialled, it is of no use: somebody else in its network has the same address"));
+    return true;
+  }));
+}
+
+// Nobody can reach the pod over IPv6, so apply_rules goes without those rules, and nothing is to be found missing.
+TEST(Validate, Ipv6RefusedWhereNobodyNeedsIt_TheOtherFamilyCounts) {
+  EXPECT_TRUE(in_namespace([] {
+    CHECK_THAT(tool("nft", {"add table ip6 nat; add chain ip6 nat PREROUTING { type filter hook prerouting priority 0; }"}));
+    const auto of = pod();
+    bool done = false;
+    const auto said = warnings([&] { done = good(apply_rules(of.options, of.rules)); });
+    CHECK_THAT(done && says(said, "no IPv6 rules, which this namespace does not need without an IPv6 address"));
+    const auto checked = validate(of.options, of.facts, applied(of.options, of.rules));
+    CHECK_THAT(good(checked) && *checked == "IPv4 inbound; left out: IPv4 outbound (no route)");
+    // Where they stand, or where there is an address, they are looked at.
+    CHECK_THAT(tool("nft", {"delete", "table", "ip6", "nat"}) && good(apply_rules(of.options, of.rules)));
+    CHECK_THAT(!applied(of.options, of.rules).v6.empty());
+    CHECK_THAT(tool("nft", {"delete", "table", "ip6", "nat"}) && applied(of.options, of.rules).v6.empty());
+    CHECK_THAT(add_card() && !applied(of.options, of.rules).v6.empty());
+    return true;
+  }));
+}
+
+TEST(Addresses, IfInet6_FlagsSayWhichCanBeUsed) {
+  constexpr std::string_view kText =
+      "00000000000000000000000000000001 01 80 10 80       lo\n"
+      "fd000008000000000000000000000001 02 40 00 80     eth0\n"  // permanent
+      "fd000008000000000000000000000002 02 40 00 c0     eth0\n"  // tentative
+      "fd000008000000000000000000000003 02 40 00 c8     eth0\n"  // duplicate
+      "fd000008000000000000000000000004 02 40 00 c4     eth0\n"  // optimistic
+      "fd000008000000000000000000000005 02 40 00 88     eth0\n"  // duplicate, and no longer tentative
+      "fd000008000000000000000000000006 02 40 00 c8     eth0\n"
+      "fd000008000000000000000000000006 03 40 00 80     eth1\n"  // by another card
+      "fe800000000000000000000000000001 02 40 20 c0     eth0\n"
+      "nonsense\nfd00000800000000000000000000000z 02 40 00 c0 eth0\nfd000008000000000000000000000007 02\n";
+  std::vector<base::Ip> own{*base::Ip::parse("10.8.0.2"), *base::Ip::parse("fe80::1")};
+  for (int i = 1; i <= 7; ++i) own.push_back(*base::Ip::parse(fmt::format("fd00:8::{}", i)));
+  const auto texts = [](const std::vector<base::Ip>& ips) {
+    std::string out;
+    for (const auto& ip : ips) out += ip.text() + ' ';
+    return out;
+  };
+  const auto six = sorted(own, false, kText), four = sorted(own, true, kText);
+  EXPECT_EQ(texts(six.usable), "fd00:8::1 fd00:8::4 fd00:8::6 fd00:8::7 ");
+  EXPECT_EQ(texts(six.tentative), "fd00:8::2 ");
+  EXPECT_EQ(texts(six.duplicate), "fd00:8::3 fd00:8::5 ");
+  EXPECT_EQ(texts(four.usable), "10.8.0.2 ");
+  EXPECT_TRUE(four.tentative.empty() && four.duplicate.empty());
 }
 
 }  // namespace

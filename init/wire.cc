@@ -66,10 +66,15 @@ std::span<const char> Message::finish(uint32_t sequence) {
 Wire::Wire(int protocol) : fd_(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)) {
   // The kernel answers at once; a bound keeps a sandbox with half a netlink from hanging the pod's start.
   const timeval limit{10, 0};
-  if (fd_ < 0)
+  if (fd_ < 0) {
     fd_ = -errno;
-  else
-    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    return;
+  }
+  ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  // The first question would give it an address too; one that only listens to a group hears nothing without.
+  sockaddr_nl any{};
+  any.nl_family = AF_NETLINK;
+  [[maybe_unused]] const int bound = ::bind(fd_, reinterpret_cast<const sockaddr*>(&any), sizeof any);
 }
 
 Wire::Wire(Wire&& other) noexcept : fd_(std::exchange(other.fd_, -EBADF)), sequence_(other.sequence_) {}
