@@ -1,8 +1,9 @@
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+
+#include <fmt/format.h>
 
 #include "base/version.h"
 #include "init/apply.h"
@@ -101,6 +102,8 @@ init::Severity least(const iptables::Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A reader of our lines that goes away must not end the run between the rules of one family and those of the other.
+  std::signal(SIGPIPE, SIG_IGN);
   const std::span<const char* const> arguments(argv + (argc > 0 ? 1 : 0), static_cast<size_t>(argc > 0 ? argc - 1 : 0));
   const auto invocation = iptables::parse_options(arguments, [](const char* name) { return std::getenv(name); });
   if (!invocation) return fail(kUsage, invocation.error());

@@ -40,7 +40,7 @@ void say_line(Severity severity, std::string_view message) {
   const auto out = g_json ? fmt::format("{{\"level\":\"{}\",\"scope\":\"sluice-init\",\"msg\":\"{}\"}}\n", word(severity), text)
                    : severity == Severity::kInfo ? fmt::format("sluice-init: {}\n", text)
                                                  : fmt::format("sluice-init: {}: {}\n", word(severity), text);
-  // A reader that went away must not change what the program does.
+  // A reader that went away must not change what the program does; main ignores SIGPIPE.
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, out.data(), out.size());
 }
 
