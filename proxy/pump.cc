@@ -253,8 +253,7 @@ void break_tunnel(Try& t, Error why) {
   if (t.over) return;   // the echo of the other direction's break
   t.over = true;
   if (why.detail == Detail::kDownstreamDisconnect || why.detail == Detail::kDownstreamLocalDisconnect) t.r.note(why.detail);
-  if (!t.stopper.cancelled()) t.exchange->connection().reset();
-  t.exchange->cancel(kClientGone);
+  t.exchange->cancel(kClientGone);   // its connection is reset: this exchange never became whole
   // Cancelled before: it still gets what upstream had said in full (EndedSide).
   if (!t.r.exchange.connection().cancelled()) t.r.exchange.cancel(kClientGone);
 }
