@@ -62,9 +62,33 @@ std::string swap_text(Table table, const Saved::Contents& saved, const std::vect
   return out + "COMMIT\n";
 }
 
+// `rules` of OUTPUT and PREROUTING: whether they leave some interface alone in both directions.
+bool has_pair(const std::vector<Rule>& rules) {
+  std::set<std::string_view> in, out;
+  for (const auto& rule : rules) {
+    const auto parts = clauses_of(rule.spec);
+    if (parts.target != "RETURN" || parts.matches.size() != 1 || parts.matches[0].negated) continue;
+    if (rule.chain == "PREROUTING" && parts.matches[0].option == "-i") in.insert(parts.matches[0].value);
+    if (rule.chain == "OUTPUT" && parts.matches[0].option == "-o") out.insert(parts.matches[0].value);
+  }
+  return std::ranges::any_of(out, [&](auto nic) { return in.contains(nic); });
+}
+
+// With the dividing jump where a table needs it.
+FamilyRules divided(FamilyRules wanted, const Saved& saved, const FamilyRules& own) {
+  const auto foreign = foreign_rules(saved, own);
+  for (const Table table : {Table::kMangle, Table::kNat}) {
+    auto& rules = wanted[table];
+    const bool is = std::ranges::any_of(rules, [](const Rule& rule) { return clauses_of(rule.spec).target == kOthersChain; });
+    if (!rules.empty() && !is && has_pair(foreign[table])) rules.insert(rules.begin(), {"OUTPUT", 0, fmt::format("-j {}", kOthersChain)});
+  }
+  return wanted;
+}
+
 }  // namespace
 
-Plan make_plan(const Saved& saved, const FamilyRules& own, const FamilyRules& wanted, bool force) {
+Plan make_plan(const Saved& saved, const FamilyRules& own, const FamilyRules& asked, bool force) {
+  const auto wanted = divided(asked, saved, own);
   Plan plan;
   FamilyRules fresh;  // tables where nothing of ours stands
   bool found = false;
@@ -95,7 +119,8 @@ std::vector<Rule> without_new_ones(const std::vector<Rule>& own) {
   return out;
 }
 
-std::string missing(const Saved& saved, const FamilyRules& own, const FamilyRules& wanted) {
+std::string missing(const Saved& saved, const FamilyRules& own, const FamilyRules& asked) {
+  const auto wanted = divided(asked, saved, own);
   for (const Table table : kTables) {
     const auto declared = own_chains(wanted[table]);
     if (own_chains_of(saved[table]) != std::set<std::string>(declared.begin(), declared.end()))

@@ -209,6 +209,60 @@ TEST(Own, ExcludedInterfaces_OnlyThoseRightBeforeOurJump) {
   EXPECT_THAT(text, Not(HasSubstr("eth7")));
 }
 
+std::string nat_with(std::string_view before_prerouting, std::string_view behind_prerouting, std::string_view before_output) {
+  std::string out = "*nat\n:ISTIO_INBOUND - [0:0]\n:ISTIO_OUTPUT - [0:0]\n";
+  out += before_prerouting;
+  out += "-A PREROUTING -p tcp -j ISTIO_INBOUND\n";
+  out += behind_prerouting;
+  out += before_output;
+  return out + "-A OUTPUT -j ISTIO_OUTPUT\nCOMMIT\n";
+}
+
+TEST(Own, InterfaceRuleAloneOrBehindOurJump_IsSomebodyElses) {
+  for (const auto& saved :
+       {nat_with("", "", "-A OUTPUT -o eth1 -j RETURN\n"), nat_with("-A PREROUTING -i eth1 -j RETURN\n", "", ""),
+        nat_with("", "-A PREROUTING -i eth1 -j RETURN\n", "-A OUTPUT -o eth1 -j RETURN\n"),
+        nat_with("-A PREROUTING -i eth1 -j RETURN\n-A PREROUTING -p udp -j ACCEPT\n", "", "-A OUTPUT -o eth1 -j RETURN\n"),
+        nat_with("-A PREROUTING -i eth1 -j RETURN\n", "", "-A OUTPUT -o eth2 -j RETURN\n")})
+    EXPECT_THAT(plan(saved.c_str(), {}, {}).text, Not(HasSubstr("eth"))) << saved;
+  const auto pair = nat_with("-A PREROUTING -i eth1 -j RETURN\n", "", "-A OUTPUT -o eth1 -j RETURN\n");
+  EXPECT_THAT(plan(pair.c_str(), {}, {}).text, HasSubstr("-D OUTPUT -o eth1 -j RETURN\n"));
+}
+
+TEST(Own, PairTwice_TakenOnce) {
+  const auto saved = nat_with("-A PREROUTING -i eth1 -j RETURN\n", "", "-A OUTPUT -o eth1 -j RETURN\n-A OUTPUT -o eth1 -j RETURN\n");
+  for (const auto& hint : {FamilyRules{}, rules({"-c", "eth1"})}) {
+    const auto text = plan(saved.c_str(), {}, hint).text;
+    EXPECT_THAT(text, HasSubstr("-D OUTPUT -o eth1"));
+    EXPECT_EQ(text.find("-o eth1"), text.rfind("-o eth1"));
+  }
+}
+
+TEST(Own, KnownToBeForeign_StaysWhereverItStands) {
+  const auto saved = parse_saved(nat_with("-A PREROUTING -i eth1 -j RETURN\n", "", "-A OUTPUT -o eth1 -j RETURN\n"));
+  const auto all = own_rules(saved, {});
+  const auto before = parse_saved("*nat\n-A PREROUTING -i eth1 -j RETURN\n-A OUTPUT -o eth1 -j RETURN\nCOMMIT\n");
+  const auto foreign = foreign_rules(before, own_rules(before, {}));
+  EXPECT_EQ(foreign[Table::kNat].size(), 2u);
+  EXPECT_EQ(own_rules(saved, {}, foreign)[Table::kNat].size(), all[Table::kNat].size() - 2);
+  EXPECT_EQ(own_rules(saved, rules({"-c", "eth1"}), foreign)[Table::kNat].size(), all[Table::kNat].size() - 2);
+}
+
+// As clean-up leaves it for a while.
+TEST(Own, ExcludedInterfacesOfMangle_FoundWithoutThoseOfNat) {
+  std::string saved = kTproxy;
+  saved.resize(saved.find("*nat"));
+  const auto text = plan(saved.c_str(), {}, {}).text;
+  EXPECT_THAT(text, HasSubstr("-D PREROUTING -i eth9 -j RETURN"));
+  EXPECT_THAT(text, HasSubstr("-D OUTPUT -o eth9 -j RETURN"));
+}
+
+TEST(ProxyPorts, OfRedirectAndTproxy) {
+  EXPECT_EQ(proxy_ports(rules({"-p", "16001", "-z", "16006", "-i", "*", "-b", "*"})), (std::set<uint16_t>{16001, 16006}));
+  EXPECT_EQ(proxy_ports(rules({"-z", "16006", "-i", "*", "-b", "*", "-m", "TPROXY"})), (std::set<uint16_t>{15001, 16006}));
+  EXPECT_EQ(proxy_ports({}), std::set<uint16_t>{});
+}
+
 TEST(Own, EqualToARuleOfTheseOptions_TakenOnce) {
   const auto hint = rules({"-k", "eth8"});
   const auto text = plan(

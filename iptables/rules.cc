@@ -306,7 +306,9 @@ bool FamilyRules::empty() const noexcept {
   return std::ranges::all_of(tables, [](const auto& rules) { return rules.empty(); });
 }
 
-bool is_own_chain(std::string_view chain) noexcept { return chain.starts_with("ISTIO_") || chain == kHoldChain; }
+bool is_own_chain(std::string_view chain) noexcept {
+  return chain.starts_with("ISTIO_") || chain == kHoldChain || chain == kOthersChain;
+}
 
 bool is_builtin_chain(std::string_view chain) noexcept {
   return chain == "PREROUTING" || chain == "INPUT" || chain == "FORWARD" || chain == "OUTPUT" || chain == "POSTROUTING";

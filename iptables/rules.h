@@ -47,6 +47,9 @@ struct RuleSet {
 // The chain of --hold-until-ready. Istio's programs take any other chain named ISTIO… for a difference to their own rules.
 inline constexpr std::string_view kHoldChain = "SLUICE_HOLD";
 
+// A chain without rules. The jump to it in OUTPUT divides rules of somebody else from ours where nothing else would tell them apart.
+inline constexpr std::string_view kOthersChain = "SLUICE_OTHERS";
+
 // The chains that Istio's programs and ours own; any other chain is somebody else's.
 bool is_own_chain(std::string_view chain) noexcept;
 bool is_builtin_chain(std::string_view chain) noexcept;

@@ -1,10 +1,12 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <optional>
 #include <set>
 
-#include <fmt/format.h>
-
+#include "iptables/clauses.h"
 #include "iptables/plan.h"
 
 namespace iptables {
@@ -87,30 +89,91 @@ bool jumps_to_own_chain(std::string_view spec) {
   return false;
 }
 
-// The interfaces by which rules of built-in chains are known as ours.
-struct Signs {
-  std::set<std::string, std::less<>> outputs;   // excluded interfaces: bare RETURNs right before our jump in nat OUTPUT
-  std::set<std::string, std::less<>> virtuals;  // interfaces whose traffic PREROUTING sends to ISTIO_REDIRECT
-};
-
-Signs signs_of(const Saved& saved) {
-  Signs out;
-  std::vector<std::string_view> pending;
-  for (const auto& rule : saved[Table::kNat].rules) {
-    const auto w = words(rule.spec);
-    if (rule.chain == "PREROUTING" && w.size() >= 4 && w[0] == "-d" && w[2] == "-i" && jumps_to_own_chain(rule.spec))
-      out.virtuals.emplace(w[3]);
-    if (rule.chain == "PREROUTING" && w.size() >= 4 && w[0] == "-i" && jumps_to_own_chain(rule.spec)) out.virtuals.emplace(w[1]);
-    if (rule.chain != "OUTPUT") continue;
-    const auto nic = bare_interface(rule.spec, "-o");
-    if (!nic.empty())
-      pending.push_back(nic);
-    else if (rule.spec == "-j ISTIO_OUTPUT")
-      out.outputs.insert(pending.begin(), pending.end());
+// The rules of excluded interfaces as Istio makes them: NIC → the place of the bare RETURN that stands right before the first
+// rule that `anchor` knows as ours, apart from other such RETURNs; the nearest one where there are two. Without any rule of ours
+// in the chain there is no answer. What stands before a jump to kOthersChain is somebody else's.
+using Exclusions = std::map<std::string_view, size_t>;
+template <class Anchor>
+std::optional<Exclusions> right_before(const std::vector<Rule>& rules, std::string_view chain, Anchor anchor) {
+  Exclusions out;
+  for (size_t i = 0; i < rules.size(); ++i) {
+    if (rules[i].chain != chain) continue;
+    const bool divides = clauses_of(rules[i].spec).target == kOthersChain;
+    if (!divides && anchor(rules[i])) return out;
+    const auto nic = bare_interface(rules[i].spec, chain == "OUTPUT" ? "-o" : "-i");
+    if (nic.empty())
+      out.clear();
     else
-      pending.clear();
+      out[nic] = i;
   }
+  return std::nullopt;
+}
+
+void note_pairs(const Exclusions& in, const Exclusions& out, std::set<size_t>& places) {
+  for (const auto& [nic, place] : out)
+    if (const auto other = in.find(nic); other != in.end()) places.insert({place, other->second});
+}
+
+// Where in mangle and nat the rules of excluded interfaces stand. One alone, in or out, is somebody else's, and so is one behind
+// our jump.
+struct Excluded {
+  std::set<size_t> mangle, nat;
+};
+Excluded excluded_in(const Saved& saved, const std::set<uint32_t>& marks) {
+  Excluded out;
+  const auto& mangle = saved[Table::kMangle].rules;
+  const auto& nat = saved[Table::kNat].rules;
+  const auto jump = [](const Rule& rule) { return jumps_to_own_chain(rule.spec); };
+  const auto in_tproxy = [&](const Rule& rule) { return jump(rule) || is_tproxy_rule(rule, marks); };
+  const auto mangle_in = right_before(mangle, "PREROUTING", in_tproxy), mangle_out = right_before(mangle, "OUTPUT", in_tproxy);
+  if (mangle_in && mangle_out) note_pairs(*mangle_in, *mangle_out, out.mangle);
+  const auto nat_out = right_before(nat, "OUTPUT", jump);
+  if (!nat_out) return out;
+  if (const auto nat_in =
+          right_before(nat, "PREROUTING", [](const Rule& rule) { return clauses_of(rule.spec).target == "ISTIO_INBOUND"; })) {
+    note_pairs(*nat_in, *nat_out, out.nat);
+    return out;
+  }
+  // No jump there, as with TPROXY, whose pair in mangle must be whole then, or without inbound ports.
+  Exclusions nat_in;
+  for (size_t i = 0; i < nat.size(); ++i) {
+    const auto nic = nat[i].chain == "PREROUTING" ? bare_interface(nat[i].spec, "-i") : std::string_view{};
+    const bool whole = !mangle_in || !mangle_out || (mangle_in->contains(nic) && mangle_out->contains(nic));
+    if (!nic.empty() && whole) nat_in.try_emplace(nic, i);
+  }
+  note_pairs(nat_in, *nat_out, out.nat);
   return out;
+}
+
+// Interfaces whose traffic nat sends to ISTIO_REDIRECT: the place of the first bare RETURN of each, which goes with it.
+std::set<size_t> virtual_in(const std::vector<Rule>& nat) {
+  std::set<std::string_view> sent;
+  for (const auto& rule : nat) {
+    const auto w = words(rule.spec);
+    if (rule.chain != "PREROUTING" || !jumps_to_own_chain(rule.spec)) continue;
+    if (w.size() >= 4 && w[0] == "-d" && w[2] == "-i") sent.insert(w[3]);
+    if (w.size() >= 4 && w[0] == "-i") sent.insert(w[1]);
+  }
+  std::set<size_t> out;
+  for (size_t i = 0; i < nat.size(); ++i)
+    if (nat[i].chain == "PREROUTING" && sent.erase(bare_interface(nat[i].spec, "-i"))) out.insert(i);
+  return out;
+}
+
+std::string key_of(const Rule& rule) { return fmt::format("{} {}", rule.chain, canonical(rule.spec)); }
+
+std::multiset<std::string> keys_of(const std::vector<Rule>& rules) {
+  std::multiset<std::string> out;
+  for (const auto& rule : rules)
+    if (is_builtin_chain(rule.chain)) out.insert(key_of(rule));
+  return out;
+}
+
+bool take(std::multiset<std::string>& from, const std::string& key) {
+  const auto at = from.find(key);
+  if (at == from.end()) return false;
+  from.erase(at);
+  return true;
 }
 
 }  // namespace
@@ -194,29 +257,60 @@ std::string canonical(std::string_view spec) {
   return fmt::format("{}", fmt::join(atoms, "; "));
 }
 
-FamilyRules own_rules(const Saved& saved, const FamilyRules& hint) {
-  const Signs signs = signs_of(saved);
+FamilyRules own_rules(const Saved& saved, const FamilyRules& hint, const FamilyRules& foreign) {
   const auto marks = marks_of(saved);
+  const auto excluded = excluded_in(saved, marks);
   FamilyRules out;
   for (const Table table : kTables) {
-    std::multiset<std::string> hinted;
-    for (const auto& rule : hint[table])
-      if (is_builtin_chain(rule.chain)) hinted.insert(rule.chain + ' ' + canonical(rule.spec));
+    const auto& rules = saved[table].rules;
     const bool in_use = std::ranges::any_of(saved[table].chains, [](const auto& c) { return is_own_chain(c); });
-    for (const auto& rule : saved[table].rules) {
-      const auto in = bare_interface(rule.spec, "-i"), outgoing = bare_interface(rule.spec, "-o");
-      bool own = is_own_chain(rule.chain) || (is_builtin_chain(rule.chain) && jumps_to_own_chain(rule.spec));
-      if (in_use && is_builtin_chain(rule.chain) && !own) {
-        // Only as many as these options make: a second, equal rule is somebody else's.
-        const auto same = hinted.find(rule.chain + ' ' + canonical(rule.spec));
-        own = same != hinted.end() || (table == Table::kMangle && is_tproxy_rule(rule, marks)) ||
-              (rule.chain == "OUTPUT" && signs.outputs.contains(outgoing)) ||
-              (rule.chain == "PREROUTING" && (signs.outputs.contains(in) || (table == Table::kNat && signs.virtuals.contains(in))));
-        if (same != hinted.end()) hinted.erase(same);
-      }
-      if (own) out[table].push_back(rule);
+    std::vector<bool> own(rules.size());
+    std::set<size_t> known = table == Table::kNat ? virtual_in(rules) : std::set<size_t>{};
+    if (table == Table::kNat) known.insert(excluded.nat.begin(), excluded.nat.end());
+    if (table == Table::kMangle) known = excluded.mangle;
+    // Only as many as these options make: a second, equal rule is somebody else's.
+    auto hinted = keys_of(hint[table]);
+    const auto others = keys_of(foreign[table]);
+    for (size_t i = 0; i < rules.size(); ++i) {
+      const bool builtin = is_builtin_chain(rules[i].chain);
+      own[i] = is_own_chain(rules[i].chain) || (builtin && jumps_to_own_chain(rules[i].spec));
+      if (!own[i] && in_use && builtin) own[i] = known.contains(i) || (table == Table::kMangle && is_tproxy_rule(rules[i], marks));
+      if (own[i] && builtin) take(hinted, key_of(rules[i]));
     }
+    for (size_t i = 0; i < rules.size(); ++i)
+      if (!own[i] && in_use && is_builtin_chain(rules[i].chain)) own[i] = take(hinted, key_of(rules[i]));
+    // Which of two equal ones is ours does not matter, for iptables takes the text; how many are does.
+    auto free = keys_of(rules);
+    for (const auto& key : others) take(free, key);
+    for (size_t i = 0; i < rules.size(); ++i)
+      if (own[i] && is_builtin_chain(rules[i].chain)) own[i] = take(free, key_of(rules[i]));
+    for (size_t i = 0; i < rules.size(); ++i)
+      if (own[i]) out[table].push_back(rules[i]);
   }
+  return out;
+}
+
+FamilyRules foreign_rules(const Saved& saved, const FamilyRules& own) {
+  FamilyRules out;
+  for (const Table table : kTables) {
+    auto ours = keys_of(own[table]);
+    for (const auto& rule : saved[table].rules)
+      if (is_builtin_chain(rule.chain) && !take(ours, key_of(rule))) out[table].push_back(rule);
+  }
+  return out;
+}
+
+std::set<uint16_t> proxy_ports(const FamilyRules& own) {
+  std::set<uint16_t> out;
+  for (const Table table : {Table::kNat, Table::kMangle})
+    for (const auto& rule : own[table]) {
+      const auto w = words(rule.spec);
+      for (size_t i = 0; i + 1 < w.size(); ++i) {
+        if (w[i] != "--to-ports" && w[i] != "--on-port") continue;
+        const auto port = number(w[i + 1]);
+        if (port && *port <= 65535) out.insert(static_cast<uint16_t>(*port));
+      }
+    }
   return out;
 }
 
