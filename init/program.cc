@@ -1,17 +1,20 @@
 #include "init/program.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 
-#include <fmt/format.h>
+#include "init/lock.h"
 
 namespace init {
 namespace {
@@ -62,20 +65,52 @@ std::expected<Pipe, std::string> make_pipe() {
   return Pipe{Fd(ends[0]), Fd(ends[1])};
 }
 
-void read_both(Fd& out, Fd& err, Finished& into) {
+using Clock = std::chrono::steady_clock;
+
+int milliseconds_to(Clock::time_point limit) {
+  return static_cast<int>(
+      std::max<std::chrono::milliseconds::rep>(std::chrono::ceil<std::chrono::milliseconds>(limit - Clock::now()).count(), 0));
+}
+
+// Takes what there is; the end of the pipe closes it.
+void read_some(Fd& fd, std::string& into) {
   char buffer[16384];
+  const auto n = ::read(fd.get(), buffer, sizeof buffer);
+  if (n > 0)
+    into.append(buffer, static_cast<size_t>(n));
+  else if (n == 0 || errno != EINTR)
+    fd.reset();
+}
+
+// Until the program has ended: what is in the pipes then is all that it wrote, whoever else may hold them open. Without a pidfd
+// (kernels before 5.3) until both pipes are closed. False: it is still there at `limit`.
+bool read_both(Fd& out, Fd& err, const Fd& process, Finished& into, Clock::time_point limit) {
   while (out.get() >= 0 || err.get() >= 0) {
-    pollfd waits[] = {{out.get(), POLLIN, 0}, {err.get(), POLLIN, 0}};  // poll skips negative descriptors
-    if (::poll(waits, 2, -1) < 0 && errno != EINTR) return;
-    for (int i = 0; i < 2; ++i) {
-      if (!waits[i].revents) continue;
-      Fd& fd = i ? err : out;
-      const auto n = ::read(fd.get(), buffer, sizeof buffer);
-      if (n > 0)
-        (i ? into.err : into.out).append(buffer, static_cast<size_t>(n));
-      else if (n == 0 || errno != EINTR)
-        fd.reset();
-    }
+    pollfd waits[] = {{out.get(), POLLIN, 0}, {err.get(), POLLIN, 0}, {process.get(), POLLIN, 0}};  // poll skips negative descriptors
+    const int ready = ::poll(waits, 3, milliseconds_to(limit));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) return false;
+    if (waits[0].revents) read_some(out, into.out);
+    if (waits[1].revents) read_some(err, into.err);
+    if (waits[2].revents && !waits[0].revents && !waits[1].revents) return true;
+  }
+  pollfd wait{process.get(), POLLIN, 0};
+  while (process.get() >= 0) {
+    const int ready = ::poll(&wait, 1, milliseconds_to(limit));
+    if (ready >= 0 || errno != EINTR) return ready > 0;
+  }
+  return true;
+}
+
+// The status out of waitpid; -1: it is still there at `limit`.
+int status_of(pid_t pid, bool ended, Clock::time_point limit) {
+  int status = 0;
+  while (true) {
+    const pid_t got = ::waitpid(pid, &status, ended ? 0 : WNOHANG);
+    if (got == pid || (got < 0 && errno != EINTR)) return got == pid ? status : -1;
+    if (ended || got < 0) continue;
+    if (Clock::now() >= limit) return -1;
+    ::poll(nullptr, 0, 1);  // only without a pidfd; the pipes are closed, so it is about to end
   }
 }
 
@@ -99,7 +134,8 @@ std::string find_program(std::string_view name) {
 }
 
 std::expected<Finished, std::string> run_program(const std::string& path, std::span<const std::string> arguments,
-                                                 std::span<const std::string> environment, std::string_view input) {
+                                                 std::span<const std::string> environment, std::string_view input,
+                                                 std::chrono::milliseconds limit) {
   auto in = input_file(input);
   if (!in) return std::unexpected(in.error());
   auto out = make_pipe(), err = make_pipe();
@@ -114,7 +150,9 @@ std::expected<Finished, std::string> run_program(const std::string& path, std::s
   posix_spawn_file_actions_adddup2(&actions, in->get(), 0);
   posix_spawn_file_actions_adddup2(&actions, out->write.get(), 1);
   posix_spawn_file_actions_adddup2(&actions, err->write.get(), 2);
-  posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+  const int lock = Lock::descriptor();  // above 2
+  if (lock >= 0) posix_spawn_file_actions_adddup2(&actions, lock, 3);
+  posix_spawn_file_actions_addclosefrom_np(&actions, lock >= 0 ? 4 : 3);
   posix_spawnattr_init(&attributes);
   sigset_t none, all_signals;
   sigemptyset(&none);
@@ -130,11 +168,17 @@ std::expected<Finished, std::string> run_program(const std::string& path, std::s
 
   out->write.reset();
   err->write.reset();
+  const auto until = Clock::now() + limit;
+  const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   Finished done;
-  read_both(out->read, err->read, done);
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0)
-    if (errno != EINTR) return std::unexpected(failure("waitpid"));
+  const bool in_time = read_both(out->read, err->read, process, done, until);
+  const int status = in_time ? status_of(pid, process.get() >= 0, until) : -1;
+  if (status < 0) {
+    ::kill(pid, SIGKILL);
+    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    return std::unexpected(fmt::format("{} did not end within {} ms and was killed", path, limit.count()));
+  }
   done.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return done;
 }

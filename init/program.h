@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <expected>
 #include <span>
 #include <string>
@@ -19,9 +20,14 @@ struct Finished {
   std::string out, err;
 };
 
+// Far longer than iptables-restore waits for its lock (30 s), and nothing else in these programs waits.
+inline constexpr std::chrono::milliseconds kProgramLimit{60000};
+
 // Runs a program by absolute path with exactly these arguments and this environment (NAME=value), feeds `input`, and waits for
-// its end. No shell, no inherited file descriptor. The error says why it could not be started.
+// its end. No shell; the only file descriptor that it inherits is that of the lock (lock.h). The error says why it could not be
+// started, or that it was killed because it did not end within `limit`. What it may have started itself is not waited for.
 std::expected<Finished, std::string> run_program(const std::string& path, std::span<const std::string> arguments,
-                                                 std::span<const std::string> environment, std::string_view input);
+                                                 std::span<const std::string> environment, std::string_view input,
+                                                 std::chrono::milliseconds limit = kProgramLimit);
 
 }  // namespace init

@@ -1,9 +1,12 @@
 #include "init/program.h"
 
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
-
-#include <gtest/gtest.h>
 
 namespace init {
 namespace {
@@ -41,6 +44,28 @@ TEST(RunProgram, NoSuchFile_ErrorNamesIt) {
   const auto done = run_program("/nonexistent/iptables", {}, kNoEnvironment, {});
   ASSERT_FALSE(done);
   EXPECT_NE(done.error().find("/nonexistent/iptables"), std::string::npos);
+}
+
+TEST(RunProgram, DoesNotEnd_IsKilledAndTheErrorSaysSo) {
+  using std::chrono_literals::operator""ms;
+  // With its pipes open, and with them closed.
+  for (const char* script : {"exec /bin/sleep infinity", "exec >&- 2>&-; exec /bin/sleep infinity"}) {
+    const std::vector<std::string> arguments{"-c", script};
+    const auto done = run_program(find_program("sh"), arguments, kNoEnvironment, {}, 50ms);
+    ASSERT_FALSE(done);
+    EXPECT_NE(done.error().find("sh did not end within 50 ms and was killed"), std::string::npos) << done.error();
+    EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);  // nothing is left of it
+    EXPECT_EQ(errno, ECHILD);
+  }
+}
+
+// Somebody else may have the pipes for ever.
+TEST(RunProgram, LeavesAProcessBehind_ItsOwnEndCounts) {
+  const std::vector<std::string> arguments{"-c", "/bin/sleep infinity & echo $!"};
+  const auto done = run_program(find_program("sh"), arguments, kNoEnvironment, {});
+  ASSERT_TRUE(done) << done.error();
+  EXPECT_EQ(done->status, 0);
+  EXPECT_EQ(::kill(std::stoi(done->out), SIGKILL), 0);
 }
 
 TEST(FindProgram, PathVariable_HasNoSay) {
