@@ -8,6 +8,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string_view>
@@ -40,16 +41,30 @@ std::string_view family_name(uint8_t family) {
   return "";
 }
 
-// The text of one attribute of a message; empty when it is not there.
-std::string text_of(std::string_view attributes, uint16_t wanted) {
+// One attribute of a message; empty when it is not there.
+std::string_view value_of(std::string_view attributes, uint16_t wanted) {
   while (attributes.size() >= sizeof(nlattr)) {
     const auto head = read_as<nlattr>(attributes.data());
     if (head.nla_len < sizeof head || head.nla_len > attributes.size()) return {};
-    if ((head.nla_type & NLA_TYPE_MASK) == wanted) {
-      const auto value = attributes.substr(NLA_HDRLEN, head.nla_len - NLA_HDRLEN);
-      return std::string(value.substr(0, value.find('\0')));
-    }
+    if ((head.nla_type & NLA_TYPE_MASK) == wanted) return attributes.substr(NLA_HDRLEN, head.nla_len - NLA_HDRLEN);
     attributes.remove_prefix(std::min<size_t>(NLA_ALIGN(head.nla_len), attributes.size()));
+  }
+  return {};
+}
+
+std::string text_of(std::string_view attributes, uint16_t wanted) {
+  const auto value = value_of(attributes, wanted);
+  return std::string(value.substr(0, value.find('\0')));
+}
+
+// nft keeps a comment among what the kernel stores for it unread: type, length, text.
+std::string comment_of(std::string_view attributes) {
+  constexpr unsigned char kComment = 0;
+  for (auto data = value_of(attributes, NFTA_RULE_USERDATA); data.size() > 2;) {
+    const auto type = static_cast<unsigned char>(data[0]), size = static_cast<unsigned char>(data[1]);
+    const auto value = data.substr(2, size);
+    if (type == kComment) return std::string(value.substr(0, value.find('\0')));
+    data.remove_prefix(std::min<size_t>(data.size(), size_t{2} + size));
   }
   return {};
 }
@@ -108,12 +123,19 @@ std::optional<std::vector<NftTable>> nft_tables() {
   return ask(NFT_MSG_GETTABLE, NFPROTO_UNSPEC, note) ? std::optional(std::move(out)) : std::nullopt;
 }
 
-std::optional<RuleCounts> nft_rule_counts(bool ipv4) {
-  RuleCounts out;
+std::optional<NftRules> nft_rules(bool ipv4) {
+  NftRules out;
   const auto note = [&](uint8_t, std::string_view attributes) {
-    ++out[{text_of(attributes, NFTA_RULE_TABLE), text_of(attributes, NFTA_RULE_CHAIN)}];
+    auto table = text_of(attributes, NFTA_RULE_TABLE);
+    ++out.counts[{table, text_of(attributes, NFTA_RULE_CHAIN)}];
+    if (auto comment = comment_of(attributes); !comment.empty()) ++out.comments[{std::move(table), std::move(comment)}];
   };
   return ask(NFT_MSG_GETRULE, ipv4 ? NFPROTO_IPV4 : NFPROTO_IPV6, note) ? std::optional(std::move(out)) : std::nullopt;
+}
+
+std::optional<RuleCounts> nft_rule_counts(bool ipv4) {
+  auto rules = nft_rules(ipv4);
+  return rules ? std::optional(std::move(rules->counts)) : std::nullopt;
 }
 
 }  // namespace init

@@ -22,4 +22,10 @@ std::optional<std::vector<NftTable>> nft_tables();
 using RuleCounts = std::map<std::pair<std::string, std::string>, size_t>;
 std::optional<RuleCounts> nft_rule_counts(bool ipv4);
 
+// The same, and how many rules of a table have which comment: (table, comment) → number.
+struct NftRules {
+  RuleCounts counts, comments;
+};
+std::optional<NftRules> nft_rules(bool ipv4);
+
 }  // namespace init

@@ -88,6 +88,7 @@ std::string lock_file() {
 }
 
 const char* names_of_tables(bool ipv4) { return ipv4 ? "/proc/net/ip_tables_names" : "/proc/net/ip6_tables_names"; }
+bool names_are_hidden(bool ipv4) { return ::access(names_of_tables(ipv4), F_OK) == 0 && ::access(names_of_tables(ipv4), R_OK) != 0; }
 
 }  // namespace
 
@@ -111,6 +112,7 @@ std::vector<Tools> Tools::installed(const Choice& choice) {
     tools.environment_ = {fmt::format("PATH={}", kPath), "LC_ALL=C"};
     if (!choice.lock_file.empty()) tools.environment_.push_back("XTABLES_LOCKFILE=" + choice.lock_file);
     tools.must_look_ = choice.forced == iptables::Backend::kDetect ? choice.all : choice.forced == kind.backend;
+    tools.of_no_matter_ = choice.forced != iptables::Backend::kDetect && choice.forced != kind.backend;
     if (!tools.save_[0].empty() && !tools.restore_[0].empty()) out.push_back(std::move(tools));
   }
   return out;
@@ -121,7 +123,7 @@ std::expected<iptables::Saved, std::string> Tools::save(bool ipv4) const {
   if (path.empty()) return iptables::Saved{};
   // Any question about a legacy table registers it, and from then on the backend looks as if it were in use.
   if (backend_ == iptables::Backend::kLegacy) {
-    const bool hidden = ::access(names_of_tables(ipv4), F_OK) == 0 && ::access(names_of_tables(ipv4), R_OK) != 0;
+    const bool hidden = names_are_hidden(ipv4);
     if (hidden ? !must_look_ : read_file(names_of_tables(ipv4)).empty()) return iptables::Saved{};
     if (!has_capability(read_file("/proc/self/status"), kNetRaw))
       return std::unexpected(
@@ -133,6 +135,10 @@ std::expected<iptables::Saved, std::string> Tools::save(bool ipv4) const {
   if (!done) return std::unexpected(done.error());
   if (done->status != 0) return std::unexpected(fmt::format("{} failed: {}", path, one_line(done->err)));
   return iptables::parse_saved(done->out);
+}
+
+bool Tools::unasked(bool ipv4) const {
+  return backend_ == iptables::Backend::kLegacy && !must_look_ && !of_no_matter_ && names_are_hidden(ipv4);
 }
 
 // The save without the list of tables, which only root may read.

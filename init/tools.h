@@ -24,8 +24,10 @@ class Tools {
   iptables::Backend backend() const noexcept { return backend_; }
 
   // What the namespace holds. Legacy is asked only where it has tables already, for a question makes the kernel create one. Only
-  // root may see whether it has; anybody else takes it for empty, unless this backend is forced or Choice::all says to look.
+  // root may see whether it has; anybody else gets nothing, unless this backend is forced or Choice::all says to look.
   std::expected<iptables::Saved, std::string> save(bool ipv4) const;
+  // Whether save() left it unasked for that reason, though no other backend is forced: there may be something.
+  bool unasked(bool ipv4) const;
   // iptables-restore --noflush; one commit per table. The error names the rule that was refused.
   std::expected<void, std::string> restore(bool ipv4, const std::string& text) const;
 
@@ -33,7 +35,7 @@ class Tools {
   std::expected<iptables::Saved, std::string> save_table_by_table(bool ipv4) const;
 
   std::string name_;
-  bool must_look_ = false;
+  bool must_look_ = false, of_no_matter_ = false;  // the second: another one is forced
   iptables::Backend backend_ = iptables::Backend::kNft;
   std::string save_[2], restore_[2];  // absolute paths; IPv4, IPv6. Empty when not installed
   std::vector<std::string> environment_;
