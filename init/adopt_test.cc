@@ -257,6 +257,62 @@ TEST(CleanUp, ConnectionsThatTproxyDelivered_AreAnsweredToTheirEnd) {
           << ipv4;
 }
 
+// Whatever the flags of this run say: the rules tell which ports are the proxy's.
+TEST(CleanUp, ConnectionsAtAPortOfEarlierOptions_GoOnToTheirEnd) {
+  for (const char* backend : {"--force-iptables-binary=nft", "--force-iptables-binary=legacy", "--native-nftables"})
+    EXPECT_TRUE(in_namespace([&] {
+      const auto world = World::make();
+      CHECK_THAT(world);
+      const auto of = config({backend, "-i", "*", "-b", "*", "-p", "16001", "--enable-ipv6=true"}), none = config({});
+      CHECK_THAT(good(apply_rules(of.options, of.rules)));
+      const auto at = address("::", 16001);
+      auto proxy = socket_for(at);
+      CHECK_THAT(::bind(proxy.get(), at.get(), at.size) == 0 && ::listen(proxy.get(), 1) == 0);
+      auto dialled = std::make_unique<Socket>(socket_for(address("10.8.0.1", kPort)));
+      CHECK_THAT(dial(*dialled, "10.8.0.1") == 0);
+      auto accepted = std::make_unique<Socket>(::accept4(proxy.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      CHECK_THAT(says(*dialled, *accepted, 'a'));
+      const pid_t child = ::fork();
+      if (child == 0) {
+        dialled.reset();
+        accepted.reset();
+        ::_exit(good(clean_up(none.options, none.rules)) ? 0 : 1);
+      }
+      const auto turns = [] {
+        return (output("nft", {"list", "ruleset"}) + output("iptables-nft-save", {}) + output("iptables-legacy-save", {})).find("16001") !=
+               std::string::npos;
+      };
+      while (turns()) CHECK_THAT(::waitpid(child, nullptr, WNOHANG) == 0);
+      int status = 1;
+      // Unless it has an eye on the connection, it is about to end; 300 ms are a tenth of what it waits.
+      pollfd end{static_cast<int>(::syscall(SYS_pidfd_open, child, 0)), POLLIN, 0};
+      CHECK_THAT(::poll(&end, 1, 300) == 0);
+      CHECK_THAT(says(*dialled, *accepted, 'b') && says(*accepted, *dialled, 'c'));
+      dialled.reset();
+      accepted.reset();
+      CHECK_THAT(::waitpid(child, &status, 0) == child && status == 0);
+      CHECK_THAT(state(true).find("ISTIO") == std::string::npos && native_tables().empty());
+      return true;
+    })) << backend;
+}
+
+// The rules of nat by which these are told go first, so that connections can end.
+TEST(CleanUp, ExcludedInterfaceWithTproxyAndASocket_NothingStays) {
+  for (const char* program : {"iptables-nft", "iptables-legacy"})
+    EXPECT_TRUE(in_namespace([&] {
+      const auto world = World::make();
+      CHECK_THAT(world);
+      const auto forced = std::string("--force-iptables-binary=") + (program + std::string_view("iptables-").size());
+      const auto of = config({forced.c_str(), "-i", "*", "-b", "*", "-m", "TPROXY", "-c", "eth7,eth8", "--enable-ipv6=true"}),
+                 none = config({});
+      CHECK_THAT(good(apply_rules(of.options, of.rules)) && somebody_uses_tcp());
+      CHECK_THAT(good(clean_up(none.options, none.rules)));
+      for (const std::string family : {"iptables", "ip6tables"})
+        CHECK_THAT(output(family + (program + std::string_view("iptables").size()) + "-save", {}).find("\n-A ") == std::string::npos);
+      return true;
+    })) << program;
+}
+
 // As in a sandbox that has only half of netlink.
 bool refuse_netlink(uint32_t protocol) {
   sock_filter program[] = {

@@ -7,18 +7,19 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <optional>
 #include <set>
-#include <thread>
 #include <vector>
 
 #include "init/adopt.h"
+#include "init/captured.h"
 #include "init/environment.h"
+#include "init/lock.h"
 #include "init/machine.h"
 #include "init/native.h"
+#include "init/native_state.h"
 #include "init/netlink.h"
 #include "init/nft_dump.h"
 #include "init/say.h"
@@ -49,17 +50,35 @@ Done enter_sandbox() {
   return {};
 }
 
+// The kernel prints a group as a number, so a name in a rule would never be equal. What the machine's file does not know stays a
+// name: iptables may know more.
+void use_numbers(RuleSet& rules) {
+  constexpr std::string_view kFlag = "--gid-owner ";
+  std::optional<std::string> groups;
+  for (const bool ipv4 : kFamilies)
+    for (auto& rule : rules.family(ipv4)[iptables::Table::kNat])
+      for (auto at = rule.spec.find(kFlag); at != std::string::npos; at = rule.spec.find(kFlag, at + 1)) {
+        const auto from = at + kFlag.size();
+        const auto name = rule.spec.substr(from, rule.spec.find(' ', from) - from);
+        if (name.find_first_not_of("0123456789-") == std::string::npos) continue;
+        if (!groups) groups = read_file("/etc/group");
+        if (const auto id = uid_of(*groups, name); !id.empty()) rule.spec.replace(from, name.size(), id);  // as in passwd, the third field
+      }
+}
+
 // What one backend holds, before anything is changed.
 struct Holding {
   Tools tools;
   Saved saved[2];
   FamilyRules own[2];
-  bool blank[2] = {};   // nobody has a table in this family: what is there afterwards is what we made
-  bool usable = true;   // its programs could read the tables
-  bool unread = false;  // there is something that they could not read
+  FamilyRules others[2];  // what is somebody else's in built-in chains
+  bool blank[2] = {};     // nobody has a table in this family: what is there afterwards is what we made
+  bool usable = true;     // its programs could read the tables
+  bool unread = false;    // there is something that they could not read
   std::string why_not;
   const Saved& state(bool ipv4) const { return saved[ipv4 ? 0 : 1]; }
   const FamilyRules& ours(bool ipv4) const { return own[ipv4 ? 0 : 1]; }
+  const FamilyRules& foreign(bool ipv4) const { return others[ipv4 ? 0 : 1]; }
   bool any_own() const { return saved[0].has_own_chains() || saved[1].has_own_chains(); }
   bool any_rules() const { return saved[0].has_rules() || saved[1].has_rules(); }
 };
@@ -85,15 +104,17 @@ void note(std::string& problems, const Done& done, std::string_view what = {}) {
 class Session {
  public:
   enum class Purpose : bool { kApply, kCleanUp };
-  Session(const iptables::Options& options, RuleSet rules, Netlink netlink, Purpose purpose)
-      : options_(options), rules_(std::move(rules)), netlink_(std::move(netlink)), purpose_(purpose) {}
+  Session(const iptables::Options& options, RuleSet rules, Netlink netlink, std::optional<Lock> lock, Purpose purpose)
+      : options_(options), lock_(std::move(lock)), rules_(std::move(rules)), netlink_(std::move(netlink)), purpose_(purpose) {
+    use_numbers(rules_);
+  }
 
   Done look() {
     const auto tables = nft_tables();
     for (auto& tools : Tools::installed({.lock_file = options_.cni_mode ? options_.network_namespace : "",
                                          .forced = options_.backend,
                                          .all = purpose_ == Purpose::kCleanUp})) {
-      Holding holding{.tools = std::move(tools), .saved = {}, .own = {}, .why_not = {}};
+      Holding holding{.tools = std::move(tools), .saved = {}, .own = {}, .others = {}, .why_not = {}};
       for (const bool ipv4 : kFamilies) {
         if (tables && !has_table(*tables, ipv4) && holding.tools.backend() == iptables::Backend::kNft) {
           holding.blank[ipv4 ? 0 : 1] = true;
@@ -107,7 +128,13 @@ class Session {
           holding.unread = holding.tools.backend() == iptables::Backend::kLegacy || tables;
           continue;
         }
+        if (holding.tools.unasked(ipv4)) {
+          holding.unread = true;
+          holding.why_not =
+              "only root can see which legacy tables there are; when nothing of ours is in them, give --force-iptables-binary=nft";
+        }
         holding.own[ipv4 ? 0 : 1] = own_rules(*saved, rules_.family(ipv4));
+        holding.others[ipv4 ? 0 : 1] = foreign_rules(*saved, holding.ours(ipv4));
         holding.saved[ipv4 ? 0 : 1] = std::move(*saved);
         for (const auto mark : iptables::marks_of(holding.state(ipv4))) marks_.insert(mark);
       }
@@ -140,6 +167,7 @@ class Session {
       unadopted_.clear();
       unforgotten_.clear();
       auto done = install(*holding);
+      if (done && !problems.empty()) say(Severity::kWarning, "the rules are made with {}, because {}", holding->tools.name(), problems);
       if (done) return finish(holding);
       problems += (problems.empty() ? "" : "; then ") + done.error();
     }
@@ -202,20 +230,24 @@ class Session {
   Done apply_native() {
     auto stale = native_tables();
     const bool fresh = stale.empty();
-    std::vector<std::string> tracking;
     for (const auto& table : stale) marks_.merge(native_marks(table));
     Done done;
     for (const bool ipv4 : kFamilies)
       if (done) done = prepare(ipv4);
     const bool prepared = done.has_value();
+    if (prepared && is_in_place()) return finish(nullptr);
+    std::string before;
+    std::vector<std::string> tracking;
+    for (const auto& table : stale) before += native_listing(table);
     if (prepared) tracking = meet_open_connections_natively(stale);
     stale.insert(stale.end(), tracking.begin(), tracking.end());
-    if (prepared) done = feed_native(stale);
+    if (prepared) done = feed_native(stale, before);
     if (!done && prepared && holds()) {
       const auto why = done.error();
       for (const bool ipv4 : kFamilies) rules_.family(ipv4)[iptables::Table::kFilter].clear();
-      done = feed_native(stale);
-      if (done) unheld_ = "nftables", unheld_why_ = why;
+      unheld_ = "nftables", unheld_why_ = why;
+      if (is_in_place()) return finish(nullptr);
+      done = feed_native(stale, before);
     }
     if (!done) {
       if (!tracking.empty()) (void)feed_nft(iptables::nft_text({}, tracking));
@@ -226,10 +258,24 @@ class Session {
     return finish(nullptr);
   }
 
-  Done feed_native(const std::vector<std::string>& stale) const {
-    const auto text = iptables::nft_text(rules_, stale);
+  bool is_in_place() const {
+    if (options_.force_apply || native_difference(with_digests(iptables::nft_text(rules_, {}))) != "") return false;
+    if (!rules_.v4.empty() || !rules_.v6.empty()) say(Severity::kInfo, "rules are in place already (nft)");
+    return true;
+  }
+
+  // `stale`: tables that go in the same transaction; `before`: text that puts back what stood there when the kernel then holds
+  // something else.
+  Done feed_native(const std::vector<std::string>& stale, const std::string& before) const {
+    const auto wanted = with_digests(iptables::nft_text(rules_, {}));
+    const auto text = iptables::nft_text({}, stale) + wanted;
     say(Severity::kDebug, "feeding nft: {}", text);
-    return feed_nft(text);
+    if (auto done = feed_nft(text); !done) return done;
+    const auto difference = native_difference(wanted);
+    if (difference && difference->empty()) return {};
+    const auto back = feed_nft(iptables::nft_text({}, native_tables()) + before);
+    return std::unexpected(fmt::format("nft reported success, but {}{}", difference ? *difference : difference.error(),
+                                       back ? "" : "; what was there could not be put back: " + back.error()));
   }
 
   bool holds() const {
@@ -297,7 +343,7 @@ class Session {
     const auto saved = holding.tools.save(ipv4);
     if (!saved) return std::unexpected(saved.error());
     const auto& wanted = rules_.family(ipv4);
-    const auto difference = missing(*saved, own_rules(*saved, wanted), wanted);
+    const auto difference = missing(*saved, own_rules(*saved, wanted, holding.foreign(ipv4)), wanted);
     if (difference.empty()) return {};
     return std::unexpected(fmt::format("{} reported success, but {} ({})", holding.tools.name(), difference, family_name(ipv4)));
   }
@@ -321,7 +367,8 @@ class Session {
   // Back to what the family was, out of what it is now: a restore of several tables may have ended between two of them.
   void undo(Holding& holding, bool ipv4) {
     const auto now = holding.tools.save(ipv4);
-    const auto plan = now ? make_plan(*now, own_rules(*now, rules_.family(ipv4)), holding.ours(ipv4), false) : iptables::Plan{};
+    const auto plan =
+        now ? make_plan(*now, own_rules(*now, rules_.family(ipv4), holding.foreign(ipv4)), holding.ours(ipv4), false) : iptables::Plan{};
     const auto done = plan.text.empty() ? Done{} : holding.tools.restore(ipv4, plan.text);
     if (!now || !done)
       say(Severity::kWarning, "{} rules may be incomplete, run sluice-init --cleanup-only: {}", family_name(ipv4),
@@ -378,8 +425,10 @@ class Session {
     if (auto done = holding.tools.restore(ipv4, plan.text); !done) return std::unexpected(done.error());
     auto saved = holding.tools.save(ipv4);
     if (!saved) return std::unexpected(saved.error());
-    auto own = own_rules(*saved, rules_.family(ipv4));
-    return Tables{std::move(*saved), std::move(own)};
+    // What was told before by its place next to rules of nat is the same still.
+    auto own = own_rules(*saved, rules_.family(ipv4), holding.foreign(ipv4));
+    besides[iptables::Table::kNat] = std::move(own[iptables::Table::kNat]);
+    return Tables{std::move(*saved), std::move(besides)};
   }
 
   // What rules of ours, in any backend, do with connections of the family. Those that capture have met all that is open; a run
@@ -388,7 +437,11 @@ class Session {
   Before before(bool ipv4) const {
     const size_t alone = tracking_alone()[iptables::Table::kNat].size();
     size_t rules = 0;
-    for (const auto& holding : holdings_) rules = std::max(rules, holding.ours(ipv4)[iptables::Table::kNat].size());
+    for (const auto& holding : holdings_) {
+      auto nat = holding.ours(ipv4)[iptables::Table::kNat];
+      std::erase_if(nat, [](const iptables::Rule& rule) { return rule.spec.ends_with(iptables::kOthersChain); });
+      rules = std::max(rules, nat.size());
+    }
     for (const std::string_view table : native_tables()) {
       if (!table.ends_with("-nat")) continue;
       if (table.starts_with("inet ")) return Before::kCaptures;  // Istio's
@@ -441,24 +494,17 @@ class Session {
     return made;
   }
 
-  // Connections that the proxy has by our rules: at its ports, or by TPROXY in the name of others.
-  std::expected<bool, std::string> has_captured_ones() const {
-    const auto sockets = tcp_sockets();
-    if (!sockets) return std::unexpected(sockets.error());
-    return std::ranges::any_of(sockets->connections, [&](const Connection& one) {
-      return one.own.port == options_.proxy_port || one.own.port == options_.inbound_port || one.transparent;
-    });
-  }
-
   // Before the rules go: what is on its way through the proxy needs its translation, and the address ::6, to the end. New
   // connections are left alone from here on. Whatever fails here fails again, and is reported, when the rules are removed.
   void let_captured_ones_end() {
     // Where one has ended lately, the next one may begin at any moment.
     if (!somebody_uses_tcp()) return;
     bool tracked = false;
+    std::set<uint16_t> ports;  // of the rules that go, whatever the present options say
     for (auto& holding : holdings_)
       for (const bool ipv4 : kFamilies)
         if (!holding.ours(ipv4).empty()) {
+          ports.merge(proxy_ports(holding.ours(ipv4)));
           FamilyRules besides;
           besides[iptables::Table::kMangle] = iptables::without_new_ones(holding.ours(ipv4)[iptables::Table::kMangle]);
           auto now = track_alone(holding, ipv4, std::move(besides));
@@ -468,30 +514,17 @@ class Session {
           holding.saved[ipv4 ? 0 : 1] = std::move(now->saved);
         }
     if (auto stale = native_tables(); !stale.empty()) {
-      for (const auto& table : stale) marks_.merge(native_marks(table));
+      for (const auto& table : stale) {
+        marks_.merge(native_marks(table));
+        ports.merge(ports_in(native_listing(table)));
+      }
       std::string others;
       for (const auto& table : stale)
         if (table.ends_with("-mangle")) others += without_new_ones(table);
       std::erase_if(stale, [](std::string_view table) { return table.ends_with("-mangle"); });
       tracked = feed_nft(iptables::nft_text({tracking_alone(), tracking_alone()}, stale) + others).has_value() || tracked;
     }
-    if (!tracked) return;
-    // Not for ever: some connections stay open for days.
-    constexpr std::chrono::milliseconds kPatience(3000);
-    const auto limit = std::chrono::steady_clock::now() + kPatience;
-    SocketEnds ends;
-    while (true) {
-      const auto captured = has_captured_ones();
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(limit - std::chrono::steady_clock::now());
-      if ((captured && !*captured) || left.count() <= 0) return;
-      if (captured) {
-        ends.wait(left);
-        continue;
-      }
-      say(Severity::kWarning, "connections that the proxy has get {} ms to end, and may be cut then: {}", left.count(), captured.error());
-      std::this_thread::sleep_for(left);
-      return;
-    }
+    if (tracked) await_end_of_captured(ports);
   }
 
   Done remove_native() {
@@ -521,7 +554,8 @@ class Session {
   }
 
   const iptables::Options& options_;
-  RuleSet rules_;  // without the hold where the kernel has no part for it
+  std::optional<Lock> lock_;  // none where nothing is changed
+  RuleSet rules_;             // without the hold where the kernel has no part for it
   Netlink netlink_;
   Purpose purpose_;
   std::vector<Holding> holdings_;
@@ -535,11 +569,17 @@ std::expected<Session, std::string> begin(const iptables::Options& options, cons
   if (!has_capability(read_file("/proc/self/status"), kNetAdmin))
     return std::unexpected(
         "the capability NET_ADMIN is missing; run as root and grant NET_ADMIN (and NET_RAW for iptables-legacy) in the securityContext");
+  std::optional<Lock> lock;
+  if (!options.dry_run) {
+    auto taken = Lock::take();
+    if (!taken) return std::unexpected(taken.error());
+    lock.emplace(std::move(*taken));
+  }
   if (options.cni_mode)
     if (auto done = enter_sandbox(); !done) return std::unexpected(done.error());
   auto netlink = Netlink::open();
   if (!netlink) return std::unexpected(netlink.error());
-  Session session(options, rules, std::move(*netlink), purpose);
+  Session session(options, rules, std::move(*netlink), std::move(lock), purpose);
   if (auto done = session.look(); !done) return std::unexpected(done.error());
   return session;
 }

@@ -1,6 +1,7 @@
 // What is really made, each test in a network namespace of its own that ends with its process. Needs root.
 #include "init/apply.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include "init/namespace_testing.h"
@@ -97,6 +98,162 @@ TEST(CleanUp, TablesGoneAlready_RoutesAreFoundByWhoMadeThem) {
       CHECK_THAT(output("ip", {"rule"}) == rules && output("ip", {"-6", "rule"}) == rules6);
       CHECK_THAT(output("ip", {"route", "show", "table", "999"}).find("local default") == 0);
       CHECK_THAT(output("ip", {"route", "show", "table", "400"}).empty() && output("ip", {"-6", "route", "show", "table", "400"}).empty());
+    }
+    return true;
+  }));
+}
+
+// What the kernel holds of a backend, without counters.
+std::string held_in(const Config& of) {
+  if (of.options.native_nftables) return output("nft", {"--stateless", "list", "ruleset"});
+  std::string out;
+  for (const std::string family : {"iptables", "ip6tables"})
+    for (const std::string table : {"raw", "mangle", "nat"})
+      out += output(family + (of.options.backend == iptables::Backend::kNft ? "-nft" : "-legacy"), {"-t", table, "-S"});
+  return out;
+}
+
+TEST(Apply, TwoRunsAtOnce_OneFullRuleSet) {
+  for (const char* backend : {"--force-iptables-binary=nft", "--force-iptables-binary=legacy", "--native-nftables"})
+    EXPECT_TRUE(in_namespace([&] {
+      const std::vector<Config> both{config({backend, "-i", "*", "-b", "*", "--enable-ipv6=true"}),
+                                     config({backend, "-i", "10.0.0.0/8", "-b", "80", "-m", "TPROXY", "--enable-ipv6=true"})};
+      const auto none = config({backend});
+      std::vector<std::string> wanted;
+      for (const auto& of : both) {
+        CHECK_THAT(good(apply_rules(of.options, of.rules)));
+        wanted.push_back(held_in(of));
+        CHECK_THAT(good(clean_up(none.options, none.rules)));
+      }
+      constexpr size_t kPairs = 8;
+      for (size_t pair = 0; pair < kPairs; ++pair) {
+        int gate[2];
+        CHECK_THAT(::pipe2(gate, O_CLOEXEC) == 0);
+        pid_t runs[2];
+        for (size_t i = 0; i < 2; ++i) {
+          runs[i] = ::fork();
+          if (runs[i] != 0) continue;
+          ::close(gate[1]);
+          char byte = 0;
+          (void)!::read(gate[0], &byte, 1);  // until the gate is open for both
+          const auto& of = both[pair % 2 * i];
+          ::_exit(good(apply_rules(of.options, of.rules)) ? 0 : 1);
+        }
+        ::close(gate[0]);
+        ::close(gate[1]);
+        for (const pid_t run : runs) {
+          int status = 1;
+          CHECK_THAT(::waitpid(run, &status, 0) == run && status == 0);
+        }
+        const auto held = held_in(both[0]);
+        CHECK_THAT(held == wanted[0] || (pair % 2 && held == wanted[1]));
+        CHECK_THAT(good(clean_up(none.options, none.rules)));
+      }
+      return true;
+    })) << backend;
+}
+
+// Each looks as what -c makes, but for its company or its place.
+TEST(Apply, InterfaceRulesOfOthers_StayWhateverComesAndGoes) {
+  for (const char* program : {"iptables-nft", "iptables-legacy"})
+    EXPECT_TRUE(in_namespace([&] {
+      const auto forced = std::string("--force-iptables-binary=") + (program + std::string_view("iptables-").size());
+      const auto plain = config({forced.c_str(), "-i", "*", "-b", "*"}), other = config({forced.c_str(), "-i", "*", "-b", "80"}),
+                 none = config({});
+      const auto with_eth0 = config({forced.c_str(), "-i", "*", "-b", "*", "-c", "eth0"});
+      const auto nat = [&](std::vector<std::string> arguments) {
+        arguments.insert(arguments.begin(), {"-t", "nat"});
+        return tool(program, arguments);
+      };
+      const auto alien = [&] {
+        std::string out;
+        const auto all = output(program, {"-t", "nat", "-S"});
+        for (size_t from = 0; from < all.size(); from = all.find('\n', from) + 1)
+          if (const auto line = all.substr(from, all.find('\n', from) + 1 - from);
+              line.find("ISTIO") == line.npos && line.find("SLUICE") == line.npos)
+            out += line;
+        return out;
+      };
+      CHECK_THAT(nat({"-A", "OUTPUT", "-o", "lo", "-j", "RETURN"}) && nat({"-A", "OUTPUT", "-o", "eth0", "-j", "RETURN"}));
+      const auto first = alien();
+      CHECK_THAT(good(apply_rules(plain.options, plain.rules)) && alien() == first);
+      CHECK_THAT(nat({"-I", "OUTPUT", "1", "-o", "eth1", "-j", "RETURN"}) && nat({"-A", "PREROUTING", "-i", "eth1", "-j", "RETURN"}));
+      const auto second = alien();
+      CHECK_THAT(good(apply_rules(other.options, other.rules)) && alien() == second);
+      CHECK_THAT(good(clean_up(none.options, none.rules)) && alien() == second);
+      // One more of the same is ours, and goes alone.
+      CHECK_THAT(good(apply_rules(with_eth0.options, with_eth0.rules)) && alien() != second);
+      const auto third = alien();
+      CHECK_THAT(good(apply_rules(with_eth0.options, with_eth0.rules)) && alien() == third);
+      CHECK_THAT(good(clean_up(none.options, none.rules)) && alien() == second);
+      return true;
+    })) << program;
+}
+
+// It leaves eth1 alone as -c does, at the very place where ours would stand.
+TEST(Apply, WholePairOfOthers_Stays) {
+  for (const std::vector<const char*>& more :
+       std::vector<std::vector<const char*>>{{}, {"-m", "TPROXY"}, {"-m", "TPROXY", "-c", "eth2"}, {"-c", "eth1"}})
+    EXPECT_TRUE(in_namespace([&] {
+      for (const char* table : {"nat", "mangle"})
+        CHECK_THAT(tool("iptables-nft", {"-t", table, "-A", "OUTPUT", "-o", "eth1", "-j", "RETURN"}) &&
+                   tool("iptables-nft", {"-t", table, "-A", "PREROUTING", "-i", "eth1", "-j", "RETURN"}));
+      const auto foreign = state(true);
+      std::vector<const char*> arguments{"-i", "*", "-b", "*", "--enable-ipv6=true"}, other{"-i", "10.0.0.0/8", "-b", "80"};
+      for (auto* both : {&arguments, &other}) both->insert(both->end(), more.begin(), more.end());
+      const auto pod = config(arguments), next = config(other), none = config({});
+      CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
+      const auto made = state(true);
+      CHECK_THAT(good(apply_rules(pod.options, pod.rules)) && state(true) == made);
+      CHECK_THAT(good(apply_rules(next.options, next.rules)) && state(true) != made);
+      CHECK_THAT(good(clean_up(none.options, none.rules)) && state(true) == foreign);
+      return true;
+    }));
+}
+
+// Handles tell: a rule that is made anew has another one.
+TEST(Apply, EqualRules_AreLeftAlone) {
+  struct Case {
+    std::vector<const char*> arguments;
+    std::string group;
+  };
+  const std::vector<Case> cases = {{{"--native-nftables", "-m", "TPROXY", "--redirect-dns", "--capture-all-dns", "--drop-invalid"}, ""},
+                                   {{"--native-nftables", "--hold-until-ready"}, "daemon"},
+                                   {{"--force-iptables-binary=nft"}, "daemon"}};
+  for (const auto& c : cases)
+    EXPECT_TRUE(in_namespace([&] {
+      std::vector<const char*> arguments{"-i", "*", "-b", "*", "--enable-ipv6=true"};
+      arguments.insert(arguments.end(), c.arguments.begin(), c.arguments.end());
+      auto pod = config(arguments);
+      if (!c.group.empty()) pod.options.owner_groups = {.all = false, .list = {c.group, "0"}};
+      pod.options.owner_groups_excluded = {};
+      pod.rules = build_rules(pod.options, pod.facts);
+      const auto listing = [] { return output("nft", {"--stateless", "--handle", "list", "ruleset"}); };
+      CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
+      const auto made = listing();
+      CHECK_THAT(!made.empty());
+      CHECK_THAT(good(apply_rules(pod.options, pod.rules)) && listing() == made);
+      pod.options.force_apply = true;
+      CHECK_THAT(good(apply_rules(pod.options, pod.rules)) && listing() != made);
+      return true;
+    })) << c.arguments.front()
+        << c.group;
+}
+
+// Whatever is done to native tables: the next run has them right again, and says so by what it makes.
+TEST(Apply, NativeRulesThatSomebodyChanged_AreReplaced) {
+  EXPECT_TRUE(in_namespace([] {
+    const auto pod = config({"-i", "*", "-b", "*", "--enable-ipv6=true", "--native-nftables"});
+    const auto listing = [] { return output("nft", {"--stateless", "list", "ruleset"}); };
+    CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
+    const auto wanted = listing();
+    for (const char* change :
+         {"add rule ip istio-proxy-nat istio-output counter accept", "flush chain ip6 istio-proxy-nat istio-redirect",
+          "delete table ip6 istio-proxy-nat", "add table inet istio-proxy-nat", "flush ruleset",
+          "flush chain ip istio-proxy-nat istio-in-redirect; add rule ip istio-proxy-nat istio-in-redirect counter accept"}) {
+      CHECK_THAT(good(feed_nft(change)) && listing() != wanted);
+      CHECK_THAT(good(apply_rules(pod.options, pod.rules)));
+      CHECK_THAT(listing() == wanted);
     }
     return true;
   }));

@@ -229,14 +229,17 @@ TEST(NoPrivilege, CleanUpOfLegacyRules_RemovesTheRestAndFails) {
       of.options.dry_run = true;
       CHECK_THAT(one_line_with(as(user, kAdmin, clean), {"iptables-legacy needs the capability NET_RAW to read its tables; grant it"}));
       of.options.dry_run = false;
-      // Where root sees that there are tables, an apply in the other backend says that it cannot look after them.
+      // An apply in the other backend says that it cannot look after them; who is not root does not even see them.
       const auto apply = [&] {
         say_as(Severity::kWarning, false);
         return error_of(apply_rules(of.options, of.rules));
       };
-      const auto said = user == 0 ? warnings([&] { (void)as(user, kAdmin, apply); }) : "";
-      CHECK_THAT(user != 0 ||
-                 one_line_with(said, {"warning: rules of earlier runs in iptables-legacy may stay, they cannot be read: ", "NET_RAW"}));
+      const auto said = warnings([&] { (void)as(user, kAdmin, apply); });
+      CHECK_THAT(one_line_with(said, {"warning: rules of earlier runs in iptables-legacy may stay, they cannot be read: ",
+                                      user == 0 ? "NET_RAW" : "only root can see which legacy tables there are"}));
+      of.options.backend = iptables::Backend::kNft;  // legacy does not matter
+      CHECK_THAT(user == 0 || warnings([&] { (void)as(user, kAdmin, apply); }).empty());
+      of.options.backend = iptables::Backend::kDetect;
       CHECK_THAT(as(user, kAdmin | kRaw, clean) == "done");
       CHECK_THAT(output("iptables-legacy-save", {}).find("ISTIO") == std::string::npos);
       return true;
@@ -269,6 +272,47 @@ TEST(CleanUp, RulesThatCannotBeRemoved_TheRestGoesAndTheErrorNamesThem) {
     CHECK_THAT(state(false).find("ISTIO") == std::string::npos && native_tables().empty());
     CHECK_THAT(output("ip", {"rule"}).find("fwmark") == std::string::npos);
     CHECK_THAT(output("ip", {"-o", "addr", "show", "dev", "lo"}).find(" ::6/128") == std::string::npos);
+    return true;
+  }));
+}
+
+// Nobody forced a backend, so the next one is tried, and a line says why.
+TEST(Fallback, NftRefuses_LegacyTakesOverAndTheReasonIsTold) {
+  EXPECT_TRUE(in_namespace([] {
+    auto of = pod({});
+    of.options.backend = iptables::Backend::kDetect;
+    CHECK_THAT(refuse("iptables-nft-restore", "ISTIO_OUTPUT", "iptables-nft-restore: line $line failed: Protocol not supported"));
+    bool done = false;
+    const auto said = warnings([&] { done = good(apply_rules(of.options, of.rules)); });
+    CHECK_THAT(done && one_line_with(said, {"warning: the rules are made with iptables-legacy, because ",
+                                            "iptables-nft-restore refused the rules", "Protocol not supported"}));
+    CHECK_THAT(state(true).empty() && output("iptables-legacy-save", {}).find("-j ISTIO_OUTPUT") != std::string::npos);
+    return true;
+  }));
+}
+
+// As when another program takes a rule away at once.
+TEST(Native, KernelHoldsLess_ErrorAndWhatWasThereIsBack) {
+  EXPECT_TRUE(in_namespace([] {
+    const auto earlier = pod({"--native-nftables", "-u", "42"}), of = pod({"--native-nftables"});
+    const auto listing = [] { return output("nft", {"--stateless", "list", "ruleset"}); };
+    const auto real = find_program("nft");
+    std::string before;
+    for (const bool fresh : {true, false}) {
+      if (!fresh) {
+        CHECK_THAT(good(apply_rules(earlier.options, earlier.rules)));
+        before = listing();
+        CHECK_THAT(!before.empty());
+      }
+      CHECK_THAT(private_mounts() && ::mount("tmpfs", "/usr/local/sbin", "tmpfs", 0, nullptr) == 0);
+      std::ofstream("/usr/local/sbin/nft") << fmt::format(
+          "#!/bin/sh\n/usr/bin/sed -e '/add rule ip istio-proxy-nat istio-output .*1337/d' | exec {} \"$@\"\n", real);
+      CHECK_THAT(::chmod("/usr/local/sbin/nft", 0755) == 0);
+      CHECK_THAT(one_line_with(error_of(apply_rules(of.options, of.rules)),
+                               {"nft reported success, but chain istio-output of table ip istio-proxy-nat has "}));
+      CHECK_THAT(listing() == before);
+      CHECK_THAT(::umount2("/usr/local/sbin", MNT_DETACH) == 0);
+    }
     return true;
   }));
 }
