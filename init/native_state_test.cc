@@ -16,7 +16,7 @@ TEST(WithDigests, EachRule_CarriesThatOfItsTable) {
     return marked.substr(at + rule.size(), marked.find('\n', at) - at - rule.size());
   };
   const auto first = comment("add rule ip a x counter return");
-  EXPECT_TRUE(first.starts_with(" comment \"sluice ") && first.size() == 33 && first.ends_with('"')) << marked;
+  EXPECT_TRUE(first.starts_with(" comment \"sluice ") && first.size() == 34 && first.ends_with('"')) << marked;
   EXPECT_EQ(comment("add rule ip a x counter accept"), first);
   EXPECT_NE(comment("add rule ip6 a x counter return"), first);
   EXPECT_TRUE(marked.starts_with("add table ip a\nadd chain ip a x\nadd rule "));

@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <limits.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 
@@ -313,6 +315,40 @@ TEST(Native, KernelHoldsLess_ErrorAndWhatWasThereIsBack) {
       CHECK_THAT(listing() == before);
       CHECK_THAT(::umount2("/usr/local/sbin", MNT_DETACH) == 0);
     }
+    return true;
+  }));
+}
+
+// What it was told comes after all; a run that had looked before would hold every rule twice.
+TEST(KilledRun, ItsChildStillWorks_TheNextRunWaits) {
+  EXPECT_TRUE(in_namespace([] {
+    const auto of = pod({"--native-nftables"}), none = config({});
+    const auto listing = [] { return output("nft", {"--stateless", "list", "ruleset"}); };
+    CHECK_THAT(good(apply_rules(of.options, of.rules)));
+    const auto wanted = listing(), real = find_program("nft");
+    CHECK_THAT(good(clean_up(none.options, none.rules)) && listing().empty());
+    CHECK_THAT(private_mounts() && ::mount("tmpfs", "/usr/local/sbin", "tmpfs", 0, nullptr) == 0);
+    CHECK_THAT(::mkfifo("/usr/local/sbin/begun", 0600) == 0 && ::mkfifo("/usr/local/sbin/go", 0600) == 0);
+    std::ofstream("/usr/local/sbin/nft") << fmt::format(
+        "#!/bin/sh\ncd /usr/local/sbin\nif [ \"$1\" = -f ] && mkdir once 2>/dev/null; then\n"
+        "cat > rules; echo > begun; read line < go; exec {0} -f rules\nfi\nexec {0} \"$@\"\n",
+        real);
+    CHECK_THAT(::chmod("/usr/local/sbin/nft", 0755) == 0);
+    const auto start = [&] {
+      const pid_t run = ::fork();
+      if (run == 0) ::_exit(good(apply_rules(of.options, of.rules)) ? 0 : 1);
+      return run;
+    };
+    const pid_t killed = start();
+    CHECK_THAT(::open("/usr/local/sbin/begun", O_RDONLY | O_CLOEXEC) >= 0);  // its child has the rules
+    CHECK_THAT(::kill(killed, SIGKILL) == 0 && ::waitpid(killed, nullptr, 0) == killed);
+    const pid_t next = start();
+    pollfd end{static_cast<int>(::syscall(SYS_pidfd_open, next, 0)), POLLIN, 0};
+    const bool waits = ::poll(&end, 1, 200) == 0;
+    CHECK_THAT(::close(::open("/usr/local/sbin/go", O_WRONLY | O_CLOEXEC)) == 0);
+    int status = 1;
+    CHECK_THAT(::waitpid(next, &status, 0) == next && status == 0);
+    CHECK_THAT(waits && listing() == wanted);
     return true;
   }));
 }
