@@ -1,5 +1,6 @@
 #include "proxy/limits.h"
 
+#include <cerrno>
 #include <iterator>
 
 #include "log/log.h"
@@ -22,6 +23,7 @@ constexpr Row kRows[] = {
     {"worker_connections", "too many connections on a worker, closed"},
     {"pending_requests", "too many requests wait for a connection, 503"},
     {"memory", "memory is nearly used up, 503"},
+    {"descriptors", "none is left for a connection to upstream"},   // those of accepting are the Monitor's
 };
 static_assert(std::size(kRows) == static_cast<size_t>(Which::kCount));
 }  // namespace
@@ -49,6 +51,10 @@ void LimitCounters::hit(Detail why, const base::SocketAddress& peer) noexcept {
     case Detail::kOverloadManager: return hit(Which::kMemory, peer);
     default: return;
   }
+}
+
+void LimitCounters::not_dialled(const Error& why, const base::SocketAddress& peer) noexcept {
+  if (why.sys == EMFILE || why.sys == ENFILE) hit(Which::kDescriptors, peer);
 }
 
 }  // namespace proxy

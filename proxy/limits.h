@@ -24,13 +24,15 @@ struct Limits {
 class LimitCounters {
  public:
   enum class Which : uint8_t {
-    kHeaderBytes, kHeaderFields, kHeaderTime, kBodyTime, kStreamIdle, kWorkerConnections, kPendingRequests, kMemory, kCount
+    kHeaderBytes, kHeaderFields, kHeaderTime, kBodyTime, kStreamIdle, kWorkerConnections, kPendingRequests, kMemory, kDescriptors, kCount
   };
   explicit LimitCounters(stats::Shard& shard);
   // `peer` is who ran into it.
   void hit(Which which, const base::SocketAddress& peer) noexcept;
   // By the reason of an answer; reasons that are no limit of this list are passed over.
   void hit(base::Detail why, const base::SocketAddress& peer) noexcept;
+  // No connection to upstream came about; a limit of ours when descriptors have run out.
+  void not_dialled(const Error& why, const base::SocketAddress& peer) noexcept;
 
  private:
   std::array<stats::Cell*, static_cast<size_t>(Which::kCount)> cells_;

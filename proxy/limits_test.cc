@@ -1,3 +1,5 @@
+#include <cerrno>
+
 #include "proxy/pump_harness.h"
 
 namespace proxy::in_memory {
@@ -35,6 +37,26 @@ TEST_F(Pump, MemoryRunsOut_503_OM_AndIdleConnectionsClose) {
   welcome.say(get("/", "", "one"));   // one endpoint, so one kept connection
   s.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   EXPECT_TRUE(has(welcome.got, "200 OK"));
+}
+
+TEST_F(Pump, NoDescriptorIsLeftForUpstream_CountsAsALimit) {
+  dialer_.refuse = 4;
+  Peer& refused = client();
+  refused.say(get("/"));
+  worker_.advance(1s);
+  EXPECT_TRUE(refused.got.starts_with("HTTP/1.1 503 ")) << refused.got;
+  EXPECT_EQ(limit_reached("descriptors"), 0u) << "somebody else's refusal is no limit of ours";
+  dialer_.refusal.sys = EMFILE;
+  dialer_.refuse = 4;
+  Peer& starved = client();
+  starved.say(get("/"));
+  worker_.advance(1s);
+  Peer& tcp = client(90);
+  tcp.say("x");
+  worker_.advance(1s);
+  EXPECT_TRUE(tcp.ended || tcp.broken);
+  EXPECT_EQ(limit_reached("descriptors"), 4u);
+  EXPECT_TRUE(has(lines_.lines.back(), " UF")) << lines_.lines.back();
 }
 
 class LimitedPump : public Pump {

@@ -385,7 +385,9 @@ net::Task<Result<upstream::Lease>> wait_for_connection(Request& r, const upstrea
   const net::CloseWatch client(r.exchange.connection(), wait, kClientGone, kAfterFin);
   net::Deadline limit(r.state.worker, wait);
   bound(limit, r);
-  co_return co_await r.cluster->acquire(pick, wait, r.exchange.arena(), fresh);
+  auto lease = co_await r.cluster->acquire(pick, wait, r.exchange.arena(), fresh);
+  if (!lease) r.state.limits.not_dialled(lease.error(), r.connection.peer);
+  co_return lease;
 }
 
 net::Task<Outcome> attempt(Request& r, std::vector<base::SocketAddress>& tried, bool fresh) {

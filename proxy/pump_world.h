@@ -75,7 +75,7 @@ class MemDialer final : public upstream::Dialer {
     dialled.push_back(to.to);
     if (refuse > 0) {
       --refuse;
-      return std::make_unique<Ready>(std::unexpected(kRefused));
+      return std::make_unique<Ready>(std::unexpected(refusal));
     }
     if (silent) return std::make_unique<Silent>(*this, worker_, to.to);
     return std::make_unique<Ready>(connect(to.to));
@@ -87,6 +87,7 @@ class MemDialer final : public upstream::Dialer {
     for (Silent* dial : std::vector(waiting)) dial->refuse();
   }
   int refuse = 0;
+  Error refusal = kRefused;
   bool silent = false;
   size_t capacity = 64 * 1024;
   bool splices = false;

@@ -101,6 +101,7 @@ net::Task<> serve_tcp(WorkerState& state, Connection& connection, std::shared_pt
     client.reset();
     record.upstream_host = picked;
     if (!lease) {
+      state.limits.not_dialled(lease.error(), connection.peer);
       record.fail(lease.error().detail);
       connection.stream->reset();
       co_return;
