@@ -273,8 +273,12 @@ class Session {
     if (auto done = feed_nft(text); !done) return done;
     const auto difference = native_difference(wanted);
     if (difference && difference->empty()) return {};
+    if (!difference) {  // not that they differ: nft said that they were committed, as one
+      say(Severity::kWarning, "the rules could not be read back: {}", difference.error());
+      return {};
+    }
     const auto back = feed_nft(iptables::nft_text({}, native_tables()) + before);
-    return std::unexpected(fmt::format("nft reported success, but {}{}", difference ? *difference : difference.error(),
+    return std::unexpected(fmt::format("nft reported success, but {}{}", *difference,
                                        back ? "" : "; what was there could not be put back: " + back.error()));
   }
 

@@ -15,6 +15,8 @@
 #include <string_view>
 #include <utility>
 
+#include "init/say.h"
+
 namespace init {
 namespace {
 
@@ -68,13 +70,21 @@ void await_end(std::chrono::milliseconds left, std::string& holder) {
   ::close(fd);
 }
 
+// A sandbox without unix sockets: two runs at once are rare, and no rules at all would be worse.
+bool forbidden(int error) { return error == EPERM || error == EACCES || error == EAFNOSUPPORT; }
+
 }  // namespace
 
 std::expected<Lock, std::string> Lock::take(std::chrono::milliseconds patience) {
+  const auto without = [] {
+    say(Severity::kWarning, "no lock for this network namespace: {}; another run at the same time could undo this one", std::strerror(errno));
+    return Lock(-1);
+  };
   const auto failed = [](std::string_view what) {
     return std::unexpected(fmt::format("the lock of this network namespace: {}: {}", what, std::strerror(errno)));
   };
   const int fd = new_socket();
+  if (fd < 0 && forbidden(errno)) return without();
   if (fd < 0) return failed("no socket");
   const auto limit = Clock::now() + patience;
   const auto own = name();
@@ -88,6 +98,7 @@ std::expected<Lock, std::string> Lock::take(std::chrono::milliseconds patience) 
     const int error = errno;
     ::close(fd);
     errno = error;
+    if (forbidden(error)) return without();
     if (error != EADDRINUSE) return failed("its name cannot be taken");
     return std::unexpected(
         fmt::format("another run of sluice-init is at work in this network namespace ({}, which has the name "

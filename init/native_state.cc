@@ -1,5 +1,7 @@
 #include "init/native_state.h"
 
+#include <poll.h>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -66,8 +68,11 @@ std::map<std::string, NftRules> wanted_of(std::string_view text) {
 
 // Another program that writes rules meanwhile, in any table, makes the kernel break off.
 std::expected<NftRules, std::string> rules_there(bool ipv4) {
-  for (int tries = 0; tries < 20; ++tries)
+  constexpr int kTries = 20, kPauseMs = 5;
+  for (int tries = 0; tries < kTries; ++tries) {
+    if (tries > 0) ::poll(nullptr, 0, kPauseMs);
     if (auto rules = nft_rules(ipv4)) return std::move(*rules);
+  }
   return std::unexpected("nf_tables does not say which rules there are");
 }
 

@@ -406,7 +406,7 @@ std::expected<Invocation, std::string> parse_options(std::span<const char* const
   // --help and --version answer whatever the environment holds.
   if (wrong_environment && out.action == Action::kRun) return std::unexpected(*wrong_environment);
   // Who comes to such a port could be either; no rule set of Istio has it, and its proxy cannot listen there twice.
-  if (out.action == Action::kRun && out.options.proxy_port == out.options.inbound_port)
+  if (out.action == Action::kRun && !out.options.cleanup_only && out.options.proxy_port == out.options.inbound_port)
     return std::unexpected(fmt::format("{}: \"{}\" is not accepted, it is the value of {} too; give each a port of its own",
                                        flag_name(*row_short('z')), out.options.inbound_port, flag_name(*row_short('p'))));
   return out;

@@ -194,6 +194,7 @@ TEST(Options, OnePortForBothDirections_IsRefused) {
       "--inbound-capture-port (-z): \"15006\" is not accepted, it is the value of --envoy-port (-p) too; give each a port of its own");
   EXPECT_FALSE(parse({}, {{"INBOUND_CAPTURE_PORT", "15001"}}));
   EXPECT_EQ(options({"-p", "15006", "-z", "15001"}).inbound_port, 15001);
+  EXPECT_EQ(options({"-p", "15006", "--cleanup-only"}).proxy_port, 15006) << "what an older program made with it can be removed";
   EXPECT_EQ(parse({"-p", "15006", "--help"})->action, Action::kHelp);
 }
 

@@ -31,9 +31,23 @@ std::set<std::string> own_chains_of(const Saved::Contents& saved) {
   return out;
 }
 
+// Rules that are inserted stand before those of others: the hold would be void behind a rule that accepts.
+bool stand_first(const Saved::Contents& saved, const std::vector<Rule>& wanted) {
+  const auto own = ordered(wanted);
+  std::map<std::string, size_t> first;
+  for (const auto& rule : wanted) first[rule.chain] += rule.position > 0;
+  return std::ranges::all_of(saved.rules, [&](const Rule& rule) {
+    const auto left = first.find(rule.chain);
+    if (left == first.end() || left->second == 0) return true;
+    --left->second;
+    return contains(own.at(rule.chain), canonical(rule.spec));
+  });
+}
+
 bool equal(const Saved::Contents& saved, const std::vector<Rule>& own, const std::vector<Rule>& wanted) {
   const auto declared = own_chains(wanted);
-  return own_chains_of(saved) == std::set<std::string>(declared.begin(), declared.end()) && ordered(own) == ordered(wanted);
+  return own_chains_of(saved) == std::set<std::string>(declared.begin(), declared.end()) && ordered(own) == ordered(wanted) &&
+         stand_first(saved, wanted);
 }
 
 std::string line(const Rule& rule) {

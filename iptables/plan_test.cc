@@ -131,9 +131,9 @@ constexpr const char* kHold = R"(*filter
 :INPUT ACCEPT [0:0]
 :SLUICE_HOLD - [0:0]
 :SLUICE_HOLDER - [0:0]
--A INPUT -i lo -j ACCEPT
 -A INPUT -p tcp -m tcp --dport 15001 --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate DNAT -j SLUICE_HOLD
 -A INPUT -p tcp -m tcp --dport 15006 --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate DNAT -j SLUICE_HOLD
+-A INPUT -i lo -j ACCEPT
 -A SLUICE_HOLD -m socket --nowildcard -j RETURN
 -A SLUICE_HOLD -j DROP
 COMMIT
@@ -142,6 +142,17 @@ COMMIT
 TEST(Plan, HoldThere_NothingToDo) {
   const auto wanted = rules({"-i", "10.0.0.0/8", "-b", "80", "--hold-until-ready"});
   EXPECT_EQ(plan((std::string(kHold) + kSaved).c_str(), wanted, wanted).text, "");
+}
+
+TEST(Plan, HoldBehindARuleOfSomebodyElse_ComesFirstAgain) {
+  const auto wanted = rules({"-i", "10.0.0.0/8", "-b", "80", "--hold-until-ready"});
+  constexpr std::string_view kAccepts = "-A INPUT -i lo -j ACCEPT\n", kFirst = "-A INPUT -p tcp -m tcp --dport 15001";
+  std::string behind = std::string(kHold) + kSaved;
+  behind.erase(behind.find(kAccepts), kAccepts.size()).insert(behind.find(kFirst), kAccepts);
+  const auto p = plan(behind.c_str(), wanted, wanted);
+  EXPECT_EQ(p.change, Change::kReplace);
+  EXPECT_THAT(p.text, HasSubstr("-I INPUT 1 -p tcp --dport 15001"));
+  EXPECT_THAT(p.text, Not(HasSubstr("ACCEPT")));
 }
 
 TEST(Plan, HoldNotWantedAnyMore_GoesAfterTheCaptureAndForeignStays) {

@@ -143,6 +143,7 @@ class Bootstrap {
   std::vector<std::unique_ptr<net::Listener>> data_, pages_;   // traffic; admin, metrics and health
   std::vector<std::thread> threads_;
   std::atomic<size_t> first_applied_{0};
+  std::atomic<bool> probe_listed_{true};     // the compiler's thread writes it before the first configuration is handed out
   bool stopping_ = false;
   std::mutex leaving_;                       // taken by who ends the process, and never given back
 };
@@ -159,7 +160,10 @@ Bootstrap::Bootstrap(const Options& options) : options_(options), shared_(option
   pipeline.roots = options_.config_roots;
   // The rules of the namespace were made before us, so the first answer stands, whatever is written to the Pod later.
   pipeline.self = [this, decided = false](const api::Mesh& mesh) mutable {
-    if (!std::exchange(decided, true) && wants_transparent(mesh, options_)) shared_.set_transparent();
+    if (!std::exchange(decided, true)) {
+      probe_listed_ = lists_inbound(mesh, options_, Canary::kPort);
+      if (wants_transparent(mesh, options_)) shared_.set_transparent();
+    }
     return self_of(mesh, options_);
   };
   pipeline_ = std::make_unique<config::Pipeline>(
@@ -239,8 +243,9 @@ bool Bootstrap::open_all() {
 
 // Why the rules, however right, let our own connections to our own pod pass; null where they do not.
 const char* Bootstrap::why_no_canary() const {
-  if (!options_.interception_probe) return "SLUICE_INTERCEPTION_PROBE is false: the rules are made so that they do not capture it";
-  if (shared_.transparent()) return nullptr;
+  if (options_.interception_probe == false) return "SLUICE_INTERCEPTION_PROBE is false: the rules are made so that they do not capture it";
+  if (shared_.transparent())
+    return probe_listed_ || options_.interception_probe == true ? nullptr : "TPROXY captures the listed inbound ports only, and 15002 is not one of them";
   // As with an annotation for low ports. The rule for the proxy's user, which is not root, decides before the one for its group.
   return ::geteuid() == 0 ? "rules for REDIRECT leave connections of root within the pod alone" : nullptr;
 }

@@ -23,7 +23,6 @@ constexpr auto kPatience = 2s;        // loopback answers within a millisecond; 
 // after all.
 constexpr auto kAgain = 1s;
 constexpr auto kInterval = 60s;
-constexpr uint16_t kPort = 15002;     // Istio: iptables-probe-port
 const base::Ip kMarker = *base::Ip::parse("127.0.0.6");
 constexpr Error kNobodyCloses{.code = base::Code::kTimeout};
 
@@ -39,7 +38,7 @@ class Ended final : public net::Cancellable {
 
 bool is_canary(const net::Stream& stream) noexcept {
   const auto dst = stream.original_dst();
-  if (!dst || !dst->redirected || dst->address.port != kPort) return false;
+  if (!dst || !dst->redirected || dst->address.port != Canary::kPort) return false;
   const base::Ip peer = stream.peer().ip;
   return dst->address.ip.v4 ? dst->address.ip == kMarker && peer.is_loopback() : dst->address.ip == peer;
 }

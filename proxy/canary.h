@@ -29,6 +29,7 @@ bool is_canary(const net::Stream& stream) noexcept;
 // is not ready, if interception is `required` (the injector said so) or had worked before.
 class Canary {
  public:
+  static constexpr uint16_t kPort = 15002;   // Istio: iptables-probe-port
   // The listener that the connections should come to: one that takes none at the moment, as --max-connections are open or
   // descriptors have run out, says nothing about the rules.
   struct Inbound {

@@ -3,6 +3,9 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -19,6 +22,20 @@ bool wants_transparent(const api::Mesh& mesh, const Options& options) {
   if (!pod) return false;
   const auto mode = pod->meta.annotations.find("sidecar.istio.io/interceptionMode");
   return mode != pod->meta.annotations.end() && mode->second == "TPROXY";
+}
+
+bool lists_inbound(const api::Mesh& mesh, const Options& options, uint16_t port) {
+  const api::Pod* const pod = mesh.pod(options.pod_namespace, options.pod_name);
+  const auto annotation = [pod](const char* name, std::string otherwise) {
+    if (!pod) return otherwise;
+    const auto found = pod->meta.annotations.find(name);
+    std::string list = found == pod->meta.annotations.end() ? std::move(otherwise) : found->second;
+    std::erase(list, ' ');
+    return list;
+  };
+  const auto has = [port](const std::string& ports) { return (',' + ports + ',').find(fmt::format(",{},", port)) != std::string::npos; };
+  const std::string included = annotation("traffic.sidecar.istio.io/includeInboundPorts", "*");
+  return included == "*" ? !has(annotation("traffic.sidecar.istio.io/excludeInboundPorts", "")) : has(included);
 }
 
 std::optional<std::string> transparent_problem(net::Listener& inbound) {

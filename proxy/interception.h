@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -13,6 +14,10 @@ namespace proxy {
 // Whether inbound connections come by TPROXY: what the command line said, else the Pod's annotation
 // sidecar.istio.io/interceptionMode. Never at a gateway, which nothing intercepts for.
 bool wants_transparent(const api::Mesh& mesh, const Options& options);
+
+// Whether rules for TPROXY take connections to `port` of this pod, as far as its annotations tell (includeInboundPorts, default *;
+// excludeInboundPorts counts with * only). True when the Pod is not known.
+bool lists_inbound(const api::Mesh& mesh, const Options& options, uint16_t port);
 
 // Makes the inbound listener transparent, before it starts. A line that says why TPROXY cannot work here, nullopt when it can.
 std::optional<std::string> transparent_problem(net::Listener& inbound);

@@ -8,20 +8,33 @@
 namespace proxy {
 namespace {
 
-api::Mesh mesh_with(const char* mode) {
-  std::string text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  namespace: shop\n";
-  if (mode) text += std::string("  annotations: {sidecar.istio.io/interceptionMode: ") + mode + "}\n";
+api::Mesh mesh_of(const std::string& annotations) {
+  const auto text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  namespace: shop\n  annotations: {" + annotations + "}\n";
   std::vector<std::shared_ptr<const api::Resource>> resources;
   for (const auto& document : doc::read_yaml("pod.yaml", text).documents)
     for (auto& resource : api::decode(document)) resources.push_back(std::move(resource));
   return api::make_mesh(std::move(resources), {});
 }
+api::Mesh mesh_with(const char* mode) { return mesh_of(mode ? std::string("sidecar.istio.io/interceptionMode: ") + mode : ""); }
 Options options_of(const char* mode = "") {
   Options options;
   options.pod_namespace = "shop";
   options.pod_name = "web";
   options.interception_mode = mode;
   return options;
+}
+
+// Other injectors than ours do not say whether the rules take the canary.
+TEST(Interception, InboundPortsThatRulesForTproxyTake) {
+  const auto lists = [](const std::string& annotations) { return lists_inbound(mesh_of(annotations), options_of(), 15002); };
+  EXPECT_TRUE(lists(""));
+  EXPECT_TRUE(lists("traffic.sidecar.istio.io/includeInboundPorts: '*'"));
+  EXPECT_FALSE(lists("traffic.sidecar.istio.io/includeInboundPorts: '8080,9090'"));
+  EXPECT_FALSE(lists("traffic.sidecar.istio.io/includeInboundPorts: ''"));
+  EXPECT_TRUE(lists("traffic.sidecar.istio.io/includeInboundPorts: '8080, 15002'"));
+  EXPECT_FALSE(lists("traffic.sidecar.istio.io/excludeInboundPorts: '8080, 15002'"));
+  EXPECT_TRUE(lists("traffic.sidecar.istio.io/excludeInboundPorts: '115002'"));
+  EXPECT_TRUE(lists_inbound({}, options_of(), 15002)) << "nothing is known of the Pod";
 }
 
 TEST(Interception, AnnotationDecides_UnlessTheCommandLineDoes) {

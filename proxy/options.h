@@ -19,7 +19,7 @@ struct Options {
   std::string pod_namespace = "default", pod_name;
   std::vector<base::Ip> addresses;                   // --ip; empty: the Pod's, else the interfaces'
   std::string interception_mode;                     // REDIRECT or TPROXY; empty: the Pod's annotation
-  bool interception_probe = true;                    // SLUICE_INTERCEPTION_PROBE; false: the rules leave the canary alone
+  std::optional<bool> interception_probe;            // SLUICE_INTERCEPTION_PROBE; false: the rules leave the canary alone
   std::string labels_file, annotations_file;         // downward API, instead of a Pod in the configuration
   uint16_t outbound_port = 15001, inbound_port = 15006, health_port = 15021, metrics_port = 15090, agent_port = 15020;
   base::SocketAddress admin{base::Ip::loopback(true), 15000};
