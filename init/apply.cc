@@ -241,13 +241,13 @@ class Session {
     for (const auto& table : stale) before += native_listing(table);
     if (prepared) tracking = meet_open_connections_natively(stale);
     stale.insert(stale.end(), tracking.begin(), tracking.end());
-    if (prepared) done = feed_native(stale, before);
+    if (prepared) done = feed_native(rules_, stale, before);
     if (!done && prepared && holds()) {
       const auto why = done.error();
       for (const bool ipv4 : kFamilies) rules_.family(ipv4)[iptables::Table::kFilter].clear();
       unheld_ = "nftables", unheld_why_ = why;
       if (is_in_place()) return finish(nullptr);
-      done = feed_native(stale, before);
+      done = feed_native(rules_, stale, before);
     }
     if (!done) {
       if (!tracking.empty()) (void)feed_nft(iptables::nft_text({}, tracking));
@@ -262,24 +262,6 @@ class Session {
     if (options_.force_apply || native_difference(with_digests(iptables::nft_text(rules_, {}))) != "") return false;
     if (!rules_.v4.empty() || !rules_.v6.empty()) say(Severity::kInfo, "rules are in place already (nft)");
     return true;
-  }
-
-  // `stale`: tables that go in the same transaction; `before`: text that puts back what stood there when the kernel then holds
-  // something else.
-  Done feed_native(const std::vector<std::string>& stale, const std::string& before) const {
-    const auto wanted = with_digests(iptables::nft_text(rules_, {}));
-    const auto text = iptables::nft_text({}, stale) + wanted;
-    say(Severity::kDebug, "feeding nft: {}", text);
-    if (auto done = feed_nft(text); !done) return done;
-    const auto difference = native_difference(wanted);
-    if (difference && difference->empty()) return {};
-    if (!difference) {  // not that they differ: nft said that they were committed, as one
-      say(Severity::kWarning, "the rules could not be read back: {}", difference.error());
-      return {};
-    }
-    const auto back = feed_nft(iptables::nft_text({}, native_tables()) + before);
-    return std::unexpected(fmt::format("nft reported success, but {}{}", *difference,
-                                       back ? "" : "; what was there could not be put back: " + back.error()));
   }
 
   bool holds() const {

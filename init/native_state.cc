@@ -12,6 +12,8 @@
 #include "init/native.h"
 #include "init/nft_dump.h"
 #include "init/program.h"
+#include "init/say.h"
+#include "iptables/nft.h"
 
 namespace init {
 namespace {
@@ -121,6 +123,22 @@ std::expected<std::string, std::string> native_difference(std::string_view text)
       if (is->comments[comment] != count) return fmt::format("table {} {} holds other rules", family, comment.first);
   }
   return std::string{};
+}
+
+std::expected<void, std::string> feed_native(const iptables::RuleSet& rules, const std::vector<std::string>& stale, const std::string& before) {
+  const auto wanted = with_digests(iptables::nft_text(rules, {}));
+  const auto text = iptables::nft_text({}, stale) + wanted;
+  say(Severity::kDebug, "feeding nft: {}", text);
+  if (auto done = feed_nft(text); !done) return done;
+  const auto difference = native_difference(wanted);
+  if (difference && difference->empty()) return {};
+  if (!difference) {  // not that they differ: nft said that they were committed, as one
+    say(Severity::kWarning, "the rules could not be read back: {}", difference.error());
+    return {};
+  }
+  const auto back = feed_nft(iptables::nft_text({}, native_tables()) + before);
+  return std::unexpected(fmt::format("nft reported success, but {}{}", *difference,
+                                     back ? "" : "; what was there could not be put back: " + back.error()));
 }
 
 std::string native_listing(const std::string& table) {

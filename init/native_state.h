@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "iptables/rules.h"
+
 namespace init {
 
 // Whether tables of nft hold what was or would be fed. The kernel gives rules back in its own words, so each rule carries, as
@@ -19,6 +21,10 @@ std::string with_digests(std::string_view text);
 // The first difference between the native tables of the namespace and such a text, in words; empty when there is none. The error
 // says why the kernel gave no answer.
 std::expected<std::string, std::string> native_difference(std::string_view text);
+
+// Replaces the tables `stale` by `rules` in one transaction and reads the kernel's back. When they differ, `before`, a text that
+// nft reads, takes their place, and the error says so; when the kernel gives no answer they stay, with a warning.
+std::expected<void, std::string> feed_native(const iptables::RuleSet& rules, const std::vector<std::string>& stale, const std::string& before);
 
 // What `nft --stateless list table` prints of a table ("ip istio-proxy-nat"), which nft reads back; empty when it cannot.
 std::string native_listing(const std::string& table);
