@@ -54,15 +54,16 @@ Done enter_sandbox() {
 // name: iptables may know more.
 void use_numbers(RuleSet& rules) {
   constexpr std::string_view kFlag = "--gid-owner ";
-  std::optional<std::string> groups;
+  std::optional<std::vector<iptables::Group>> groups;
   for (const bool ipv4 : kFamilies)
     for (auto& rule : rules.family(ipv4)[iptables::Table::kNat])
       for (auto at = rule.spec.find(kFlag); at != std::string::npos; at = rule.spec.find(kFlag, at + 1)) {
         const auto from = at + kFlag.size();
         const auto name = rule.spec.substr(from, rule.spec.find(' ', from) - from);
         if (name.find_first_not_of("0123456789-") == std::string::npos) continue;
-        if (!groups) groups = read_file("/etc/group");
-        if (const auto id = uid_of(*groups, name); !id.empty()) rule.spec.replace(from, name.size(), id);  // as in passwd, the third field
+        if (!groups) groups = groups_of(read_file("/etc/group"));
+        const auto group = std::ranges::find(*groups, name, &iptables::Group::name);
+        if (group != groups->end()) rule.spec.replace(from, name.size(), fmt::to_string(group->gid));
       }
 }
 

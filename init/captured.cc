@@ -4,7 +4,7 @@
 #include <chrono>
 #include <expected>
 #include <string>
-#include <thread>
+#include <utility>
 
 #include "init/say.h"
 #include "init/sockets.h"
@@ -24,17 +24,14 @@ void await_end_of_captured(const std::set<uint16_t>& ports) {
   constexpr std::chrono::milliseconds kPatience(3000);
   const auto limit = std::chrono::steady_clock::now() + kPatience;
   SocketEnds ends;
+  bool warned = false;
   while (true) {
     const auto captured = any_captured(ports);
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(limit - std::chrono::steady_clock::now());
     if ((captured && !*captured) || left.count() <= 0) return;
-    if (captured) {
-      ends.wait(left);
-      continue;
-    }
-    say(Severity::kWarning, "connections that the proxy has get {} ms to end, and may be cut then: {}", left.count(), captured.error());
-    std::this_thread::sleep_for(left);
-    return;
+    if (!captured && !std::exchange(warned, true))
+      say(Severity::kWarning, "connections that the proxy has get {} ms to end, and may be cut then: {}", left.count(), captured.error());
+    ends.wait(left);
   }
 }
 

@@ -437,16 +437,23 @@ TEST(Validate, TentativeAddress_IsAwaited) {
   }));
 }
 
+// With all the rest checked. `said`: the warnings.
+bool leaves_out_self_call(const Config& of, std::string& said) {
+  std::string text;
+  said = warnings([&] { text = verdict(of); });
+  CHECK_THAT(text.starts_with(kIpv4) && says(text, "IPv6 inbound") &&
+             says(text, "; left out: IPv6 self-call (the pod's address cannot be used)"));
+  return true;
+}
+
 TEST(Validate, AddressThatStaysTentative_IsLeftOutWithAWarning) {
   EXPECT_TRUE(in_namespace([] {
     CHECK_THAT(add_card_that_asks("600000"));
     const auto of = pod();
     CHECK_THAT(good(apply_rules(of.options, of.rules)));
     CHECK_THAT(tool("ip", {"addr", "add", "fd00:8::2/64", "dev", "eth0"}));
-    std::string text;
-    const auto said = warnings([&] { text = verdict(of); });
-    CHECK_THAT(text.starts_with(kIpv4) && says(text, "IPv6 inbound") &&
-               says(text, "; left out: IPv6 self-call (the pod's address cannot be used)"));
+    std::string said;
+    CHECK_THAT(leaves_out_self_call(of, said));
     CHECK_THAT(says(said, "warning: fd00:8::2 is not dialled, it is of no use yet: the kernel still asks whether somebody else has it"));
     // With another one that can be used nobody waits, and nothing is left out.
     CHECK_THAT(tool("ip", {"addr", "add", "fd00:9::2/64", "dev", "eth0", "nodad"}));
@@ -469,10 +476,8 @@ TEST(Validate, AddressOfSomebodyElse_IsLeftOutWithAWarning) {
     const auto of = pod();
     CHECK_THAT(good(apply_rules(of.options, of.rules)));
     CHECK_THAT(tool("ip", {"addr", "add", "fd00:8::2/64", "dev", "eth0"}));
-    std::string text;
-    const auto said = warnings([&] { text = verdict(of); });
-    CHECK_THAT(text.starts_with(kIpv4) && says(text, "IPv6 inbound") &&
-               says(text, "; left out: IPv6 self-call (the pod's address cannot be used)"));
+    std::string said;
+    CHECK_THAT(leaves_out_self_call(of, said));
     CHECK_THAT(says(said, "warning: fd00:8::2 is not dialled, it is of no use: somebody else in its network has the same address"));
     return true;
   }));

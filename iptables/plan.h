@@ -35,9 +35,10 @@ std::string canonical(std::string_view spec);
 
 // What an earlier run of ours, or of Istio, left in the family: everything in ISTIO_ chains, jumps to them, and the few rules
 // of built-in chains that jump elsewhere, found by the marks that our chains name, and those of excluded interfaces where both
-// stand right before our jumps, in and out; make_plan sees to it that no such pair of somebody else comes to stand there. `hint` holds the rules of the present options: what equals one of them counts as
-// ours too. Foreign rules never do, nor does a jump to us from a chain of somebody else; `foreign` are those that are known to
-// be somebody else's, because they stood there before the present run and were not ours.
+// stand right before our jumps, in and out; make_plan sees to it that no such pair of somebody else comes to stand there. `hint`
+// holds the rules of the present options: what equals one of them counts as ours too. Foreign rules never do, nor does a jump to
+// us from a chain of somebody else; `foreign` are those that are known to be somebody else's, because they stood there before
+// the present run and were not ours.
 FamilyRules own_rules(const Saved& saved, const FamilyRules& hint, const FamilyRules& foreign = {});
 
 // The rules of built-in chains that are not among `own`, which own_rules found in the same `saved`.

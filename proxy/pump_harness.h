@@ -63,6 +63,19 @@ class Pump : public testing::Test, protected World {
     end();
     EXPECT_EQ(worker_.tasks(), 0u) << "somebody still waits";
   }
+
+  // One side of a tunnel says its last, and then resets while the other says nothing: nobody reads from it any more, and it must
+  // be seen all the same.
+  void reset_behind_a_fin(Peer& goes, Peer& stays) {
+    goes.stream->shutdown_write();
+    settle();
+    EXPECT_TRUE(stays.ended && !stays.broken);
+    EXPECT_EQ(worker_.tasks(), 1u);
+    goes.stream->reset();
+    settle();
+    EXPECT_EQ(worker_.tasks(), 0u);
+    EXPECT_TRUE(stays.stream->got_reset()) << "what it may still say has no taker";
+  }
 };
 
 }  // namespace proxy::in_memory

@@ -426,23 +426,13 @@ TEST_F(Pump, Websocket_BreakOfEitherSide_EndsBoth) {
 
 constexpr std::string_view kSwitching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
-// Nobody reads any more from one that has said all; the other says nothing.
 TEST_F(Pump, Websocket_ResetBehindAFin_EndsBothSides) {
   for (const bool client_goes : {true, false}) {
     Peer& c = client();
     c.say(get("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
     Peer& s = server();
     s.say(std::string(kSwitching));
-    Peer& goes = client_goes ? c : s;
-    Peer& stays = client_goes ? s : c;
-    goes.stream->shutdown_write();
-    settle();
-    EXPECT_TRUE(stays.ended && !stays.broken);
-    EXPECT_EQ(worker_.tasks(), 1u);
-    goes.stream->reset();
-    settle();
-    EXPECT_EQ(worker_.tasks(), 0u);
-    EXPECT_TRUE(stays.stream->got_reset()) << "what it may still say has no taker";
+    reset_behind_a_fin(client_goes ? c : s, client_goes ? s : c);
     EXPECT_TRUE(has(lines_.lines.back(), client_goes ? " 101 DC downstream_remote_disconnect " : " 101 - via_upstream ")) << lines_.lines.back();
   }
   EXPECT_EQ(lines_.lines.size(), 2u);

@@ -37,22 +37,13 @@ TEST_F(Pump, Tcp_ResetTravelsOn) {
   EXPECT_TRUE(c.broken);
 }
 
-// One that has said all is not read any more, and its going must be seen all the same, while the other says nothing.
 TEST_F(Pump, Tcp_ResetBehindAFin_EndsBothSides) {
   for (const bool client_goes : {true, false}) {
     Peer& c = client(90);
     Peer& s = server();
     c.say("question");
-    Peer& goes = client_goes ? c : s;
-    Peer& stays = client_goes ? s : c;
-    goes.stream->shutdown_write();
-    settle();
-    EXPECT_TRUE(stays.ended && !stays.broken);
-    EXPECT_EQ(worker_.tasks(), 1u);
-    goes.stream->reset();
-    settle();
-    EXPECT_EQ(worker_.tasks(), 0u) << (client_goes ? "client" : "upstream");
-    EXPECT_TRUE(stays.stream->got_reset()) << "what it may still say has no taker";
+    SCOPED_TRACE(client_goes ? "client" : "upstream");
+    reset_behind_a_fin(client_goes ? c : s, client_goes ? s : c);
   }
   EXPECT_EQ(lines_.lines.size(), 2u);
 }
